@@ -1,0 +1,267 @@
+//! The catalogue: static data that the services share as a CSV file.
+//!
+//! The header is `game_id,title,status,release_year,price_minor_units,currency,required_age`. A `listed` game can be
+//! bought and has a price; a `delisted` one can be owned but not bought, and its price is empty. A file with one
+//! wrong line is refused whole, so that no service sells from half a catalogue.
+
+use std::collections::HashMap;
+use std::fmt;
+
+use sha2::{Digest, Sha256};
+
+use crate::ids::{self, GameId};
+
+/// The most bytes of a catalogue file.
+pub const FILE_MAX_BYTES: usize = 64 << 20;
+/// The most bytes of a title.
+pub const TITLE_MAX_BYTES: usize = 512;
+
+const HEADER: [&str; 7] =
+    ["game_id", "title", "status", "release_year", "price_minor_units", "currency", "required_age"];
+
+/// A price in minor units of a currency.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Price {
+    /// ISO 4217 code of three capital letters.
+    pub currency: String,
+    /// For example cents. Never negative.
+    pub minor_units: i64,
+}
+
+impl fmt::Display for Price {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{} minor units of {}", self.minor_units, self.currency)
+    }
+}
+
+/// Whether a game can be bought.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Offer {
+    /// It can be bought for this price.
+    Listed(Price),
+    /// It can be owned, but not bought.
+    Delisted,
+}
+
+/// A game of the catalogue.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Game {
+    /// Its id: a slug.
+    pub game_id: GameId,
+    /// Its title as shown to people.
+    pub title: String,
+    /// Whether and for how much it can be bought.
+    pub offer: Offer,
+    /// The year of its release, where known.
+    pub release_year: Option<u16>,
+    /// The age that a player must have; 0 for everyone, and where not known.
+    pub required_age: u8,
+}
+
+/// All games, with the hash of the file they came from.
+#[derive(Clone, Debug)]
+pub struct Catalog {
+    games: HashMap<GameId, Game>,
+    hash: String,
+}
+
+/// Why a catalogue file is refused.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("line {line}: {reason}")]
+pub struct CatalogError {
+    /// The line of the file, counted from 1.
+    pub line: u64,
+    /// What is wrong with it.
+    pub reason: String,
+}
+
+impl CatalogError {
+    fn new(line: u64, reason: impl fmt::Display) -> Self {
+        Self { line, reason: reason.to_string() }
+    }
+}
+
+impl Catalog {
+    /// Reads a catalogue file.
+    ///
+    /// # Errors
+    ///
+    /// The first line that is wrong, and why: a wrong header, a field that is missing or malformed, a game listed
+    /// twice, no game at all, or a file over [`FILE_MAX_BYTES`].
+    pub fn parse(file: &[u8]) -> Result<Self, CatalogError> {
+        if file.len() > FILE_MAX_BYTES {
+            return Err(CatalogError::new(1, format!("the file has over {FILE_MAX_BYTES} bytes")));
+        }
+        let mut reader = csv::ReaderBuilder::new().flexible(true).from_reader(file);
+        let header = reader.headers().map_err(|error| from_csv(&error))?;
+        if header.iter().ne(HEADER) {
+            return Err(CatalogError::new(1, format!("the header must be {}", HEADER.join(","))));
+        }
+        let mut games = HashMap::new();
+        for record in reader.records() {
+            let record = record.map_err(|error| from_csv(&error))?;
+            let line = record.position().map_or(0, csv::Position::line);
+            let game = parse_game(&record).map_err(|reason| CatalogError::new(line, reason))?;
+            if let Some(twice) = games.insert(game.game_id.clone(), game) {
+                return Err(CatalogError::new(line, format!("game_id {} is listed twice", twice.game_id)));
+            }
+        }
+        if games.is_empty() {
+            return Err(CatalogError::new(1, "the catalogue has no games"));
+        }
+        Ok(Self { games, hash: hex(&Sha256::digest(file)) })
+    }
+
+    /// The game with this id.
+    #[must_use]
+    pub fn get(&self, game_id: &GameId) -> Option<&Game> {
+        self.games.get(game_id)
+    }
+
+    /// How many games there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.games.len()
+    }
+
+    /// Whether there are no games; never so for a catalogue that was read from a file.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.games.is_empty()
+    }
+
+    /// SHA-256 of the file, in hex.
+    #[must_use]
+    pub fn hash(&self) -> &str {
+        &self.hash
+    }
+}
+
+fn from_csv(error: &csv::Error) -> CatalogError {
+    let line = error.position().map_or(1, csv::Position::line);
+    match error.kind() {
+        csv::ErrorKind::Utf8 { .. } => CatalogError::new(line, "the text is not UTF-8"),
+        _ => CatalogError::new(line, "the line is not CSV"),
+    }
+}
+
+fn parse_game(record: &csv::StringRecord) -> Result<Game, String> {
+    if record.len() != HEADER.len() {
+        return Err(format!("{} fields are needed, and there are {}", HEADER.len(), record.len()));
+    }
+    let field = |index: usize| record.get(index).unwrap_or_default();
+    let game_id: GameId = field(0).parse().map_err(|error| format!("game_id {error}"))?;
+    let title = field(1);
+    if title.is_empty() {
+        return Err("title must not be empty".to_owned());
+    }
+    ids::check_text(title, TITLE_MAX_BYTES).map_err(|error| format!("title {error}"))?;
+    Ok(Game {
+        game_id,
+        title: title.to_owned(),
+        offer: parse_offer(field(2), field(4), field(5))?,
+        release_year: parse_optional(field(3), "release_year must be a year")?,
+        required_age: parse_optional(field(6), "required_age must be a number from 0 to 255")?.unwrap_or(0),
+    })
+}
+
+fn parse_offer(status: &str, price: &str, currency: &str) -> Result<Offer, String> {
+    match status {
+        "listed" => {
+            let minor_units = price.parse::<i64>().ok().filter(|minor_units| *minor_units >= 0);
+            let minor_units = minor_units
+                .ok_or("price_minor_units of a listed game must be a number that is not negative")?;
+            if currency.len() != 3 || !currency.bytes().all(|byte| byte.is_ascii_uppercase()) {
+                return Err("currency of a listed game must be three capital letters".to_owned());
+            }
+            Ok(Offer::Listed(Price { currency: currency.to_owned(), minor_units }))
+        }
+        "delisted" if price.is_empty() => Ok(Offer::Delisted),
+        "delisted" => Err("price_minor_units of a delisted game must be empty".to_owned()),
+        _ => Err(format!("status must be listed or delisted, and is {status:?}")),
+    }
+}
+
+fn parse_optional<T: std::str::FromStr>(text: &str, wrong: &str) -> Result<Option<T>, String> {
+    if text.is_empty() { Ok(None) } else { text.parse().map(Some).map_err(|_| wrong.to_owned()) }
+}
+
+fn hex(bytes: &[u8]) -> String {
+    use fmt::Write;
+    bytes.iter().fold(String::new(), |mut text, byte| {
+        // Writing to a String cannot fail.
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const GOOD: &str = "game_id,title,status,release_year,price_minor_units,currency,required_age\n\
+        tiny-forest,Tiny Forest,listed,2019,499,USD,0\n\
+        \"old-sea\",\"Old, Sea\",delisted,,,,\n";
+
+    fn refused(file: &str) -> String {
+        Catalog::parse(file.as_bytes()).expect_err("the file is wrong").to_string()
+    }
+
+    #[test]
+    fn a_good_file_is_read() {
+        let catalog = Catalog::parse(GOOD.as_bytes()).unwrap();
+        let price = Price { currency: "USD".to_owned(), minor_units: 499 };
+        assert_eq!(catalog.len(), 2);
+        assert_eq!(catalog.get(&"tiny-forest".parse().unwrap()).unwrap().offer, Offer::Listed(price));
+        let old = catalog.get(&"old-sea".parse().unwrap()).unwrap();
+        assert_eq!((old.title.as_str(), &old.offer), ("Old, Sea", &Offer::Delisted));
+        assert_eq!(catalog.hash().len(), 64);
+        assert_ne!(catalog.hash(), Catalog::parse(GOOD.replace("499", "500").as_bytes()).unwrap().hash());
+    }
+
+    #[test]
+    fn a_wrong_line_is_named() {
+        let with = |line: &str| refused(&format!("{GOOD}{line}\n"));
+        assert_eq!(refused("a,b\n"), format!("line 1: the header must be {}", HEADER.join(",")));
+        assert_eq!(refused(GOOD.lines().next().unwrap()), "line 1: the catalogue has no games");
+        assert_eq!(
+            with("Big,Big,listed,,1,USD,"),
+            "line 4: game_id must be a slug: runs of a-z and 0-9, joined by single '-'"
+        );
+        assert_eq!(with("old-sea,Again,delisted,,,,"), "line 4: game_id old-sea is listed twice");
+        assert_eq!(with("a,,listed,,1,USD,"), "line 4: title must not be empty");
+        assert_eq!(with("a,A,sold,,1,USD,"), "line 4: status must be listed or delisted, and is \"sold\"");
+        assert_eq!(
+            with("a,A,listed,,-1,USD,"),
+            "line 4: price_minor_units of a listed game must be a number that is not negative"
+        );
+        assert_eq!(
+            with("a,A,listed,,1,usd,"),
+            "line 4: currency of a listed game must be three capital letters"
+        );
+        assert_eq!(
+            with("a,A,delisted,,1,USD,"),
+            "line 4: price_minor_units of a delisted game must be empty"
+        );
+        assert_eq!(with("a,A,listed,soon,1,USD,"), "line 4: release_year must be a year");
+        assert_eq!(with("a,A,listed,,1,USD,300"), "line 4: required_age must be a number from 0 to 255");
+        assert_eq!(with("a,A"), "line 4: 7 fields are needed, and there are 2");
+    }
+
+    #[test]
+    fn text_that_is_not_utf_8_is_refused() {
+        let mut file = GOOD.as_bytes().to_vec();
+        file.extend_from_slice(b"a,\xff,listed,,1,USD,\n");
+        assert_eq!(Catalog::parse(&file).unwrap_err().reason, "the text is not UTF-8");
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_are_read_or_refused(tail in proptest::collection::vec(any::<u8>(), 0..200)) {
+            let mut file = GOOD.as_bytes().to_vec();
+            file.extend_from_slice(&tail);
+            let _ = Catalog::parse(&file);
+        }
+    }
+}

@@ -1,0 +1,187 @@
+//! The one way to build an error for the wire, and to read one back.
+//!
+//! Every error carries `google.rpc.ErrorInfo` with the [`DOMAIN`], a [`Reason`] and every dynamic value as metadata,
+//! so that a program never has to read the message.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::time::Duration;
+
+use tonic::{Code, Status};
+use tonic_types::{ErrorDetails, StatusExt};
+
+/// The domain of every [`Reason`] in `google.rpc.ErrorInfo`.
+pub const DOMAIN: &str = "gameshelf";
+
+macro_rules! reasons {
+    ($($(#[doc = $documentation:literal])+ $name:ident = $text:literal, $code:ident;)+) => {
+        /// Why a call failed. The reason determines the gRPC code: this is the one table of both.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        #[non_exhaustive]
+        pub enum Reason {
+            $($(#[doc = $documentation])+ $name,)+
+        }
+
+        impl Reason {
+            /// All reasons.
+            pub const ALL: &[Self] = &[$(Self::$name,)+];
+
+            /// The reason as it stands in `google.rpc.ErrorInfo`.
+            #[must_use]
+            pub fn as_str(self) -> &'static str {
+                match self { $(Self::$name => $text,)+ }
+            }
+
+            /// The gRPC code that goes with the reason.
+            #[must_use]
+            pub fn code(self) -> Code {
+                match self { $(Self::$name => Code::$code,)+ }
+            }
+        }
+    };
+}
+
+reasons! {
+    /// One or more fields of the request are wrong; `BadRequest` names each.
+    InvalidFields = "INVALID_FIELDS", InvalidArgument;
+    /// The request id stands for a request with other content.
+    RequestIdReused = "REQUEST_ID_REUSED", InvalidArgument;
+    /// The customer owns the game already.
+    AlreadyOwned = "ALREADY_OWNED", FailedPrecondition;
+    /// The customer does not own the game.
+    NotOwned = "NOT_OWNED", FailedPrecondition;
+    /// The token was made by another store.
+    TokenForeign = "TOKEN_FOREIGN", FailedPrecondition;
+    /// The token is from beyond what this incarnation of the store knows.
+    RevisionUnknown = "REVISION_UNKNOWN", FailedPrecondition;
+    /// Commits after the token are no longer kept.
+    RevisionCompacted = "REVISION_COMPACTED", OutOfRange;
+    /// The reader of a stream was too slow; it can resume by its last token.
+    SlowReader = "SLOW_READER", ResourceExhausted;
+    /// As many streams are open as the service allows.
+    TooManyWatchers = "TOO_MANY_WATCHERS", Unavailable;
+    /// The queue of writes is full; nothing was enqueued.
+    QueueFull = "QUEUE_FULL", Unavailable;
+    /// The store cannot be reached; nothing was written.
+    StoreUnavailable = "STORE_UNAVAILABLE", Unavailable;
+    /// Whether the request was committed is not known; the same request id settles it.
+    OutcomeUnknown = "OUTCOME_UNKNOWN", Unavailable;
+    /// Another arbiter took over; nothing was written.
+    NotLeader = "NOT_LEADER", Unavailable;
+    /// The service is stopping; nothing was done.
+    ShuttingDown = "SHUTTING_DOWN", Unavailable;
+    /// The freshness that was asked for cannot be had now.
+    FreshnessUnavailable = "FRESHNESS_UNAVAILABLE", Unavailable;
+    /// The catalogue has no such game.
+    GameUnknown = "GAME_UNKNOWN", FailedPrecondition;
+    /// The game is no longer sold.
+    GameDelisted = "GAME_DELISTED", FailedPrecondition;
+    /// The price is not the one that the buyer was shown.
+    PriceChanged = "PRICE_CHANGED", FailedPrecondition;
+    /// The payment provider declined the payment.
+    PaymentDeclined = "PAYMENT_DECLINED", FailedPrecondition;
+    /// There is no such order.
+    OrderUnknown = "ORDER_UNKNOWN", NotFound;
+    /// There is no such payment.
+    PaymentUnknown = "PAYMENT_UNKNOWN", NotFound;
+    /// The payment is in a state in which this cannot be done.
+    PaymentState = "PAYMENT_STATE", FailedPrecondition;
+    /// A defect of the service; its log says more.
+    Internal = "INTERNAL", Internal;
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(self.as_str())
+    }
+}
+
+/// An error on its way to the wire.
+#[derive(Debug)]
+pub struct ErrorBuilder {
+    reason: Reason,
+    message: String,
+    metadata: HashMap<String, String>,
+    details: ErrorDetails,
+}
+
+impl ErrorBuilder {
+    /// An error with a message for people.
+    #[must_use]
+    pub fn new(reason: Reason, message: impl Into<String>) -> Self {
+        Self { reason, message: message.into(), metadata: HashMap::new(), details: ErrorDetails::new() }
+    }
+
+    /// Adds a value to the metadata of `ErrorInfo`. Keys are lowerCamelCase or `snake_case`, and at most 64 bytes.
+    #[must_use]
+    pub fn with(mut self, key: &str, value: impl fmt::Display) -> Self {
+        self.metadata.insert(key.to_owned(), value.to_string());
+        self
+    }
+
+    /// Says when a retry is worth while.
+    #[must_use]
+    pub fn retry_after(mut self, delay: Duration) -> Self {
+        self.details.set_retry_info(Some(delay));
+        self
+    }
+
+    /// Adds a field to `BadRequest`.
+    #[must_use]
+    pub fn bad_field(mut self, field: &str, description: impl fmt::Display) -> Self {
+        self.details.add_bad_request_violation(field, description.to_string());
+        self
+    }
+
+    /// Adds a precondition that failed to `PreconditionFailure`.
+    #[must_use]
+    pub fn failed_precondition(mut self, kind: &str, subject: &str, description: &str) -> Self {
+        self.details.add_precondition_failure_violation(kind, subject, description);
+        self
+    }
+
+    /// The error as a gRPC status.
+    #[must_use]
+    pub fn build(mut self) -> Status {
+        self.details.set_error_info(self.reason.as_str(), DOMAIN, self.metadata);
+        Status::with_error_details(self.reason.code(), self.message, self.details)
+    }
+}
+
+/// The reason that a status carries, or none when it is not one of ours.
+#[must_use]
+pub fn reason_of(status: &Status) -> Option<Reason> {
+    let info = status.get_details_error_info()?;
+    if info.domain != DOMAIN {
+        return None;
+    }
+    Reason::ALL.iter().copied().find(|reason| reason.as_str() == info.reason)
+}
+
+/// A value of the metadata of a status' `ErrorInfo`.
+#[must_use]
+pub fn metadata_of(status: &Status, key: &str) -> Option<String> {
+    status.get_details_error_info()?.metadata.remove(key)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_error_is_read_back() {
+        for reason in Reason::ALL {
+            let status = ErrorBuilder::new(*reason, "no").with("revision", 7).build();
+            assert_eq!(status.code(), reason.code());
+            assert_eq!(reason_of(&status), Some(*reason));
+            assert_eq!(metadata_of(&status, "revision").as_deref(), Some("7"));
+        }
+    }
+
+    #[test]
+    fn an_error_of_another_domain_has_no_reason_of_ours() {
+        let details = ErrorDetails::with_error_info("INTERNAL", "elsewhere", HashMap::new());
+        assert_eq!(reason_of(&Status::with_error_details(Code::Internal, "no", details)), None);
+        assert_eq!(reason_of(&Status::internal("no")), None);
+    }
+}

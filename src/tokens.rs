@@ -1,0 +1,123 @@
+//! Freshness tokens: what a write returns, and a later read asks to be at least as fresh as.
+//!
+//! To callers a token is opaque text. It names the store and the incarnation that its revision belongs to, since a
+//! revision alone means nothing in another store, or after a store was restored.
+
+use std::fmt;
+use std::str::FromStr;
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use sha2::{Digest, Sha256};
+use uuid::Uuid;
+
+/// The first byte of every token, so that its form can change.
+const VERSION: u8 = 1;
+/// Version, store id, incarnation, revision.
+const BODY_BYTES: usize = 1 + 16 + 8 + 8;
+/// A few bytes of a hash, so that a token that was cut or mistyped is refused instead of meaning something else.
+const CHECK_BYTES: usize = 4;
+/// A token as text is far shorter than this; longer text is refused unread.
+const TEXT_MAX_BYTES: usize = 128;
+
+/// A revision of one incarnation of one store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Token {
+    /// The store.
+    pub store_id: Uuid,
+    /// Grows when the store is restored or its continuity is not proven.
+    pub incarnation: u64,
+    /// The revision.
+    pub revision: u64,
+}
+
+/// A text that is no token.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("must be a token that this service returned")]
+pub struct TokenError;
+
+impl Token {
+    /// The same store and incarnation at another revision.
+    #[must_use]
+    pub fn at(self, revision: u64) -> Self {
+        Self { revision, ..self }
+    }
+
+    fn body(self) -> [u8; BODY_BYTES] {
+        let mut body = [0; BODY_BYTES];
+        body[0] = VERSION;
+        body[1..17].copy_from_slice(self.store_id.as_bytes());
+        body[17..25].copy_from_slice(&self.incarnation.to_be_bytes());
+        body[25..].copy_from_slice(&self.revision.to_be_bytes());
+        body
+    }
+}
+
+fn check(body: &[u8]) -> [u8; CHECK_BYTES] {
+    let hash = Sha256::digest(body);
+    [hash[0], hash[1], hash[2], hash[3]]
+}
+
+impl fmt::Display for Token {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let body = self.body();
+        let mut bytes = [0; BODY_BYTES + CHECK_BYTES];
+        bytes[..BODY_BYTES].copy_from_slice(&body);
+        bytes[BODY_BYTES..].copy_from_slice(&check(&body));
+        formatter.write_str(&URL_SAFE_NO_PAD.encode(bytes))
+    }
+}
+
+impl FromStr for Token {
+    type Err = TokenError;
+
+    fn from_str(text: &str) -> Result<Self, TokenError> {
+        if text.len() > TEXT_MAX_BYTES {
+            return Err(TokenError);
+        }
+        let bytes = URL_SAFE_NO_PAD.decode(text).map_err(|_| TokenError)?;
+        if bytes.len() != BODY_BYTES + CHECK_BYTES || bytes[0] != VERSION {
+            return Err(TokenError);
+        }
+        let (body, sum) = bytes.split_at(BODY_BYTES);
+        if check(body) != sum {
+            return Err(TokenError);
+        }
+        let number = |range: std::ops::Range<usize>| {
+            body[range].iter().fold(0_u64, |number, byte| number << 8 | u64::from(*byte))
+        };
+        Ok(Self {
+            store_id: Uuid::from_slice(&body[1..17]).map_err(|_| TokenError)?,
+            incarnation: number(17..25),
+            revision: number(25..33),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn a_token_is_read_back(store in any::<u128>(), incarnation in any::<u64>(), revision in any::<u64>()) {
+            let token = Token { store_id: Uuid::from_u128(store), incarnation, revision };
+            prop_assert_eq!(token.to_string().parse::<Token>(), Ok(token));
+        }
+
+        #[test]
+        fn other_text_is_refused(text in any::<String>()) {
+            prop_assert_eq!(text.parse::<Token>(), Err(TokenError));
+        }
+
+        #[test]
+        fn a_changed_character_is_noticed(revision in any::<u64>(), place in 0_usize..44, other in "[A-Za-z0-9_-]") {
+            let text = Token { store_id: Uuid::max(), incarnation: 1, revision }.to_string();
+            let mut changed = text.clone();
+            changed.replace_range(place..=place, &other);
+            prop_assume!(changed != text);
+            prop_assert_eq!(changed.parse::<Token>(), Err(TokenError));
+        }
+    }
+}
