@@ -10,7 +10,7 @@ macro_rules! package {
                 clippy::allow_attributes,
                 reason = "which lints generated code trips differs by package"
             )]
-            #[allow(clippy::all, clippy::pedantic, clippy::allow_attributes, missing_docs)]
+            #[allow(clippy::all, clippy::pedantic, missing_docs)]
             pub mod v1 {
                 include!(concat!(env!("OUT_DIR"), "/gameshelf.", stringify!($name), ".v1.rs"));
             }
