@@ -1,1 +1,17 @@
-//! Placeholder.
+//! Calling and serving well over gRPC.
+//!
+//! A service gives its routes and its work; this crate gives what every service of a mesh needs besides: deadlines
+//! that are carried along and told as such ([`deadline`]), bounded retries ([`outbound`]), limits, health, reflection
+//! and drain ([`inbound`]), one trace through all of it ([`trace`], [`telemetry`]), and the frame of a process
+//! ([`process`]). It knows nothing of any service. Clock, randomness, listener and connector are passed in
+//! ([`environment`]), so that a simulated network can take their place.
+
+pub mod deadline;
+pub mod environment;
+pub mod errors;
+pub mod inbound;
+pub mod outbound;
+pub mod process;
+mod rpc;
+pub mod telemetry;
+pub mod trace;

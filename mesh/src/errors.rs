@@ -1,0 +1,135 @@
+//! The errors that the mesh itself gives. Each carries `google.rpc.ErrorInfo` with the [`DOMAIN`], a [`Reason`] and
+//! every dynamic value as metadata, so that a program never has to read the message.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::time::Duration;
+
+use tonic::{Code, Status};
+use tonic_types::{ErrorDetails, StatusExt};
+
+/// The domain of every [`Reason`] in `google.rpc.ErrorInfo`.
+pub const DOMAIN: &str = "mesh";
+
+macro_rules! reasons {
+    ($($(#[doc = $documentation:literal])+ $name:ident = $text:literal, $code:ident;)+) => {
+        /// Why the mesh refused or gave up. The reason determines the gRPC code: this is the one table of both.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        #[non_exhaustive]
+        pub enum Reason {
+            $($(#[doc = $documentation])+ $name,)+
+        }
+
+        impl Reason {
+            /// All reasons.
+            pub const ALL: &[Self] = &[$(Self::$name,)+];
+
+            /// The reason as it stands in `google.rpc.ErrorInfo`.
+            #[must_use]
+            pub fn as_str(self) -> &'static str {
+                match self { $(Self::$name => $text,)+ }
+            }
+
+            /// The gRPC code that goes with the reason.
+            #[must_use]
+            pub fn code(self) -> Code {
+                match self { $(Self::$name => Code::$code,)+ }
+            }
+        }
+    };
+}
+
+reasons! {
+    /// A message is over the limit: metadata `bytes` and `limit_bytes`.
+    MessageTooLarge = "MESSAGE_TOO_LARGE", InvalidArgument;
+    /// The bytes of a message are not a message of the method's type.
+    MessageMalformed = "MESSAGE_MALFORMED", InvalidArgument;
+    /// As many requests are in flight as the service allows: metadata `limit`.
+    Overloaded = "OVERLOADED", Unavailable;
+    /// The deadline passed; what was asked for may or may not have been done. Metadata `timeout_ms`.
+    DeadlineExceeded = "DEADLINE_EXCEEDED", DeadlineExceeded;
+    /// The service is stopping and has cut the request off: it may or may not have been done.
+    ShuttingDown = "SHUTTING_DOWN", Unavailable;
+    /// A defect of the service; its log says more.
+    Panic = "PANIC", Internal;
+    /// The connection cannot be made or was lost; metadata `peer`.
+    Unreachable = "UNREACHABLE", Unavailable;
+    /// The service has no such method; metadata `path`.
+    MethodUnknown = "METHOD_UNKNOWN", Unimplemented;
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(self.as_str())
+    }
+}
+
+/// A status with this reason, a message for people, and the dynamic values of it.
+pub(crate) fn status(reason: Reason, message: impl Into<String>, metadata: &[(&str, String)]) -> Status {
+    build(reason, message, metadata, None)
+}
+
+/// As [`status`], with the time after which a retry is worth while.
+pub(crate) fn retryable(
+    reason: Reason,
+    message: impl Into<String>,
+    metadata: &[(&str, String)],
+    after: Duration,
+) -> Status {
+    build(reason, message, metadata, Some(after))
+}
+
+fn build(
+    reason: Reason,
+    message: impl Into<String>,
+    metadata: &[(&str, String)],
+    after: Option<Duration>,
+) -> Status {
+    let metadata: HashMap<_, _> =
+        metadata.iter().map(|(key, value)| ((*key).to_owned(), value.clone())).collect();
+    let mut details = ErrorDetails::with_error_info(reason.as_str(), DOMAIN, metadata);
+    if after.is_some() {
+        details.set_retry_info(after);
+    }
+    Status::with_error_details(reason.code(), message, details)
+}
+
+/// A deadline that passed after `timeout`.
+pub(crate) fn deadline_exceeded(timeout: Duration) -> Status {
+    let timeout_ms = timeout.as_millis().to_string();
+    let message = format!("the deadline passed after {timeout_ms} ms");
+    status(Reason::DeadlineExceeded, message, &[("timeout_ms", timeout_ms)])
+}
+
+/// The reason that a status carries, or none when it is not one of the mesh's.
+#[must_use]
+pub fn reason_of(status: &Status) -> Option<Reason> {
+    let info = status.get_details_error_info()?;
+    if info.domain != DOMAIN {
+        return None;
+    }
+    Reason::ALL.iter().copied().find(|reason| reason.as_str() == info.reason)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reason_is_read_back() {
+        for reason in Reason::ALL {
+            let status = retryable(*reason, "no", &[("limit", "7".to_owned())], Duration::from_secs(1));
+            assert_eq!(status.code(), reason.code());
+            assert_eq!(reason_of(&status), Some(*reason));
+            assert_eq!(status.get_details_error_info().unwrap().metadata["limit"], "7");
+            assert_eq!(status.get_details_retry_info().unwrap().retry_delay, Some(Duration::from_secs(1)));
+        }
+    }
+
+    #[test]
+    fn a_status_of_another_domain_has_no_reason_of_ours() {
+        assert_eq!(reason_of(&Status::internal("no")), None);
+        let details = ErrorDetails::with_error_info("PANIC", "elsewhere", HashMap::new());
+        assert_eq!(reason_of(&Status::with_error_details(Code::Internal, "no", details)), None);
+    }
+}

@@ -1,0 +1,1 @@
+//! What both stacks need to know of a call: its name and its outcome.

@@ -1,0 +1,79 @@
+//! The W3C trace context where no call carries it: stored with work, so that the work resumed after a restart
+//! belongs to the trace in which it began.
+
+use std::collections::HashMap;
+
+use opentelemetry::Context;
+use opentelemetry::propagation::TextMapPropagator;
+use opentelemetry::trace::TraceContextExt;
+use opentelemetry_sdk::propagation::TraceContextPropagator;
+use tracing::Span;
+use tracing_opentelemetry::OpenTelemetrySpanExt;
+
+const TRACEPARENT: &str = "traceparent";
+
+/// The `traceparent` of the current span, or of the request being served when this process records no spans; none
+/// outside of any trace.
+#[must_use]
+pub fn current_traceparent() -> Option<String> {
+    traceparent_of(&Span::current().context()).or_else(|| {
+        let header = crate::deadline::REQUEST.try_with(|request| request.traceparent.clone()).ok()??;
+        header.to_str().ok().map(str::to_owned)
+    })
+}
+
+/// The `traceparent` of a context; none when it has no valid span.
+#[must_use]
+pub fn traceparent_of(context: &Context) -> Option<String> {
+    let mut carrier = HashMap::new();
+    TraceContextPropagator::new().inject_context(context, &mut carrier);
+    carrier.remove(TRACEPARENT)
+}
+
+/// The context that a stored `traceparent` stands for; without a span when it is not of the format. Give it to a new
+/// span with [`set_parent`].
+#[must_use]
+pub fn parent_from(traceparent: &str) -> Context {
+    let carrier = HashMap::from([(TRACEPARENT.to_owned(), traceparent.to_owned())]);
+    TraceContextPropagator::new().extract_with_context(&Context::new(), &carrier)
+}
+
+/// Makes a span that has not been entered yet a child of another process' span (see [`parent_from`]).
+pub fn set_parent(span: &Span, parent: Context) {
+    if parent.span().span_context().is_valid() {
+        // A span that is not recorded has no parent to set, and nobody to whom that would matter.
+        let _ = span.set_parent(parent);
+    }
+}
+
+/// Links a span with another one that caused it or worked for it, in another trace perhaps.
+pub fn link(span: &Span, other: &Span) {
+    let context = other.context();
+    let other = context.span().span_context().clone();
+    if other.is_valid() {
+        span.add_link(other);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stored_context_is_read_back() {
+        let text = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+        assert_eq!(traceparent_of(&parent_from(text)).as_deref(), Some(text));
+    }
+
+    #[test]
+    fn what_is_not_of_the_format_is_no_context() {
+        for text in ["", "00", "00-0-0-01", "zz-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"] {
+            assert_eq!(traceparent_of(&parent_from(text)), None, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn outside_of_a_trace_there_is_none() {
+        assert_eq!(current_traceparent(), None);
+    }
+}
