@@ -4,6 +4,7 @@
 //! what durability needs, brings the schema up to date ([`Migrations`]) and refuses what must not be opened
 //! ([`OpenError`]). It knows no table: all other SQL belongs to the services.
 
+mod config;
 mod error;
 mod lock;
 mod migrations;
@@ -12,6 +13,7 @@ mod retry;
 mod sqlite;
 mod url;
 
+pub use config::DatabaseConfig;
 pub use error::OpenError;
 pub use lock::Lock;
 pub use migrations::{Migration, Migrations};
