@@ -92,6 +92,7 @@ impl Clock for SystemClock {
         tokio::time::Instant::now().into_std()
     }
 
+    #[expect(clippy::disallowed_methods, reason = "this is the one place where the machine's clock is read")]
     fn wall(&self) -> SystemTime {
         SystemTime::now()
     }

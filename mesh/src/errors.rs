@@ -48,13 +48,11 @@ reasons! {
     Overloaded = "OVERLOADED", Unavailable;
     /// The deadline passed; what was asked for may or may not have been done. Metadata `timeout_ms`.
     DeadlineExceeded = "DEADLINE_EXCEEDED", DeadlineExceeded;
-    /// The service is stopping and has cut the request off: it may or may not have been done.
-    ShuttingDown = "SHUTTING_DOWN", Unavailable;
     /// A defect of the service; its log says more.
     Panic = "PANIC", Internal;
     /// The connection cannot be made or was lost; metadata `peer`.
     Unreachable = "UNREACHABLE", Unavailable;
-    /// The service has no such method; metadata `path`.
+    /// The server has no such method.
     MethodUnknown = "METHOD_UNKNOWN", Unimplemented;
 }
 

@@ -1,22 +1,43 @@
 //! Serving: one stack of layers, read top to bottom in [`Server::serve`].
 
 mod config;
+mod cut;
+mod deadline;
 mod health;
+mod limit;
+mod mend;
+mod panic;
 mod reflection;
+mod trace;
 
+use std::convert::Infallible;
 use std::time::Duration;
 
+use bytes::Bytes;
+use http::{Request, Response};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
+use tonic::Status;
+use tonic::body::Body;
 use tonic::service::Routes;
 use tonic::transport::server::TcpIncoming;
 use tonic_health::pb::health_server::HealthServer;
+use tower::{Service, ServiceBuilder};
 
 pub use config::InboundConfig;
 pub use health::Health;
 
 use crate::environment::Environment;
+use crate::rpc::{Instruments, Side};
+use deadline::DeadlineLayer;
 use health::HealthService;
+use limit::LimitLayer;
+use mend::MendLayer;
+use panic::PanicLayer;
+use trace::TraceLayer;
+
+/// How long connections that were cut off may take to be dropped; none of them waits for anything by then.
+const CUT_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Why a server could not serve.
 #[derive(Debug, thiserror::Error)]
@@ -66,7 +87,7 @@ impl Server {
         self.draining.clone()
     }
 
-    /// Serves until `shutdown` is cancelled; then says NOT_SERVING, accepts no more connections, and returns once the
+    /// Serves until `shutdown` is cancelled; then says `NOT_SERVING`, accepts no more connections, and returns once the
     /// requests in flight have ended, or the drain timeout has passed.
     ///
     /// `descriptors` are the encoded `FileDescriptorSet`s of the services, for reflection. Dropping the future stops
@@ -81,34 +102,75 @@ impl Server {
         descriptors: &[&'static [u8]],
         shutdown: CancellationToken,
     ) -> Result<(), ServeError> {
+        let stack = self.stack(self.routes(routes, descriptors)?);
+        let cut = CancellationToken::new();
+        let incoming = TcpIncoming::from(listener)
+            // tonic ignores its own `tcp_nodelay` for a listener that is passed in.
+            .with_nodelay(Some(true));
+        let serving = tonic::transport::Server::builder()
+            .max_concurrent_streams(self.config.max_streams_per_connection)
+            .http2_keepalive_interval(Some(Duration::from_millis(self.config.keepalive_interval_ms)))
+            .http2_keepalive_timeout(Some(Duration::from_millis(self.config.keepalive_timeout_ms)))
+            .serve_with_incoming_shutdown(stack, cut::until(incoming, cut.clone()), self.stopping(shutdown));
+        let mut serving = Box::pin(serving);
+        tokio::select! {
+            served = &mut serving => return Ok(served?),
+            () = self.drain_timeout() => {}
+        }
+        tracing::warn!(
+            drain_timeout_ms = self.config.drain_timeout_ms,
+            "the time to drain is over: what is still in flight is cut off"
+        );
+        cut.cancel();
+        match tokio::time::timeout(CUT_TIMEOUT, serving).await {
+            Ok(served) => Ok(served?),
+            Err(_) => Ok(()),
+        }
+    }
+
+    fn routes(&self, routes: Routes, descriptors: &[&'static [u8]]) -> Result<Routes, ServeError> {
         let health = HealthService { health: self.health.clone(), service_names: self.service_names.clone() };
         let routes = routes.add_service(HealthServer::new(health));
-        let routes = reflection::add(routes, &self.service_names, descriptors)?;
-        let _ = &self.environment;
-        let config = &self.config;
-        let (health, draining) = (self.health.clone(), self.draining.clone());
-        let stopping = async move {
-            shutdown.cancelled().await;
-            health.drain();
-            draining.cancel();
-        };
-        let serving = tonic::transport::Server::builder()
-            .max_concurrent_streams(config.max_streams_per_connection)
-            .http2_keepalive_interval(Some(Duration::from_millis(config.keepalive_interval_ms)))
-            .http2_keepalive_timeout(Some(Duration::from_millis(config.keepalive_timeout_ms)))
-            .add_routes(routes)
-            // tonic ignores its own `tcp_nodelay` for a listener that is passed in.
-            .serve_with_incoming_shutdown(TcpIncoming::from(listener).with_nodelay(Some(true)), stopping);
-        let cut = async {
-            self.draining.cancelled().await;
-            tokio::time::sleep(config.drain_timeout()).await;
-        };
-        tokio::select! {
-            served = serving => Ok(served?),
-            () = cut => {
-                tracing::warn!(drain_timeout_ms = config.drain_timeout_ms, "requests were cut off at the end of the drain");
-                Ok(())
-            }
-        }
+        Ok(reflection::add(routes, &self.service_names, descriptors)?.prepare())
+    }
+
+    /// The way of each request, from the top to the bottom, and of its answer back up.
+    fn stack(
+        &self,
+        routes: Routes,
+    ) -> impl Service<
+        Request<Body>,
+        Response = Response<impl http_body::Body<Data = Bytes, Error = Status> + Send + 'static>,
+        Error = Infallible,
+        Future: Send,
+    > + Clone
+    + Send
+    + 'static {
+        let instruments = Instruments::new(Side::Server, self.environment.clock.clone());
+        ServiceBuilder::new()
+            // Outermost, so that what the layers below refuse is seen and measured too.
+            .layer(TraceLayer { instruments })
+            // Before anything is done for the request: refusing must be cheap.
+            .layer(LimitLayer::new(self.config.max_in_flight))
+            // Around all that the service does, so that the calls it makes inherit what is left.
+            .layer(DeadlineLayer::new(&self.config))
+            // Next to tonic's generated code, whose errors it mends.
+            .layer(MendLayer)
+            // Innermost: a panic unwinds through no layer, and so leaves none in a state between two.
+            .layer(PanicLayer)
+            .service(routes)
+    }
+
+    async fn stopping(&self, shutdown: CancellationToken) {
+        shutdown.cancelled().await;
+        tracing::info!(drain_timeout_ms = self.config.drain_timeout_ms, "draining");
+        // First of all no new requests should come; then the streams, which would never end by themselves.
+        self.health.drain();
+        self.draining.cancel();
+    }
+
+    async fn drain_timeout(&self) {
+        self.draining.cancelled().await;
+        tokio::time::sleep(self.config.drain_timeout()).await;
     }
 }

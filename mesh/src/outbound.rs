@@ -1,7 +1,12 @@
 //! Calling others: one stack of layers, read top to bottom in [`Outbound::new`].
 
 mod address;
+mod attempt;
+mod backoff;
 mod config;
+mod deadline;
+mod retry;
+mod trace;
 mod transport;
 
 use std::future::Future;
@@ -19,6 +24,12 @@ pub use address::{Address, AddressError};
 pub use config::OutboundConfig;
 
 use crate::environment::Environment;
+use crate::rpc::{Instruments, Side};
+use attempt::AttemptLayer;
+use backoff::Backoff;
+use deadline::DeadlineLayer;
+use retry::RetryLayer;
+use trace::TraceLayer;
 use transport::Transport;
 
 type Stack = BoxCloneSyncService<Request<Body>, Response<Body>, Status>;
@@ -42,8 +53,29 @@ impl Outbound {
     ) -> Self {
         let peer: Arc<str> = Arc::from(peer_name);
         let transport = Transport::new(&peer, address, config, environment);
-        let calls = ServiceBuilder::new().service(transport.clone());
-        let streams = ServiceBuilder::new().service(transport);
+        let trace = TraceLayer {
+            instruments: Instruments::new(Side::Client, environment.clock.clone()),
+            peer: peer.clone(),
+            address: address.clone(),
+        };
+        let backoff = Backoff::new(config.backoff_base_ms, config.backoff_max_ms, environment.random.clone());
+        let attempt = AttemptLayer { timeout: config.attempt_timeout() };
+        let calls = ServiceBuilder::new()
+            // Outermost, so that one span shows the whole call: its attempts, its waits, its outcome.
+            .layer(trace.clone())
+            // Above the retries, because the deadline is the caller's and holds for all of them together.
+            .layer(DeadlineLayer { timeout: config.timeout() })
+            // A peer that restarts is back in a moment; its callers need not know.
+            .layer(RetryLayer::new(config.attempts, config.max_message_bytes(), backoff, peer))
+            // Each attempt carries its own headers, and is given up when the peer does not answer.
+            .layer(attempt)
+            .service(transport.clone());
+        let streams = ServiceBuilder::new()
+            .layer(trace)
+            // A stream has no end by itself and is resumed by whoever reads it, from where it was: only its opening
+            // is limited.
+            .layer(attempt)
+            .service(transport);
         Self {
             calls: Calls { stack: BoxCloneSyncService::new(calls) },
             streams: Streams { stack: BoxCloneSyncService::new(streams) },

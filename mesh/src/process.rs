@@ -90,14 +90,14 @@ where
     let runtime = match runtime {
         Ok(runtime) => runtime,
         Err(error) => {
-            return report(Failure::new(format!("the runtime cannot start: {error}"), EXIT_FAILURE));
+            return report(&Failure::new(format!("the runtime cannot start: {error}"), EXIT_FAILURE));
         }
     };
     // The future of a service is large; it lives on the heap so that the stack stays small.
     let result = runtime.block_on(Box::pin(run(name, process, service)));
     // What still runs (a lookup of a name, say) must not hold the end up.
     runtime.shutdown_background();
-    result.map_or_else(report, |()| ExitCode::SUCCESS)
+    result.map_or_else(|failure| report(&failure), |()| ExitCode::SUCCESS)
 }
 
 async fn run<F, Fut, E>(name: &'static str, process: &ProcessConfig, service: F) -> Result<(), Failure>
@@ -139,7 +139,7 @@ where
     result
 }
 
-fn report(failure: Failure) -> ExitCode {
+fn report(failure: &Failure) -> ExitCode {
     eprintln!("error: {}", failure.message);
     ExitCode::from(failure.exit_code)
 }

@@ -1,1 +1,76 @@
-//! What both stacks need to know of a call: its name and its outcome.
+//! What both stacks need to know of a call: its name, its outcome, and how to end its body.
+
+mod observe;
+mod until;
+
+use http::HeaderMap;
+use tonic::Code;
+
+pub(crate) use observe::{Instruments, Observation, Observed, Side};
+pub(crate) use until::{Ending, Until};
+
+const GRPC_STATUS: &str = "grpc-status";
+
+/// The service and the method of a path `/package.Service/Method`; empty where the path has another form.
+pub(crate) fn split(path: &str) -> (&str, &str) {
+    path.strip_prefix('/').and_then(|path| path.split_once('/')).unwrap_or_default()
+}
+
+/// Whether the path is of the health protocol.
+pub(crate) fn is_health(path: &str) -> bool {
+    path.starts_with("/grpc.health.")
+}
+
+/// Whether the path belongs to the protocols by which machines look after a server, and not to its work.
+pub(crate) fn is_infrastructure(path: &str) -> bool {
+    is_health(path) || path.starts_with("/grpc.reflection.")
+}
+
+/// The code in headers or trailers, or none when they carry none.
+pub(crate) fn code_of(headers: &HeaderMap) -> Option<Code> {
+    headers.get(GRPC_STATUS).map(|value| Code::from_bytes(value.as_bytes()))
+}
+
+/// The code's name in gRPC's own spelling.
+pub(crate) fn name_of(code: Code) -> &'static str {
+    match code {
+        Code::Ok => "OK",
+        Code::Cancelled => "CANCELLED",
+        Code::Unknown => "UNKNOWN",
+        Code::InvalidArgument => "INVALID_ARGUMENT",
+        Code::DeadlineExceeded => "DEADLINE_EXCEEDED",
+        Code::NotFound => "NOT_FOUND",
+        Code::AlreadyExists => "ALREADY_EXISTS",
+        Code::PermissionDenied => "PERMISSION_DENIED",
+        Code::ResourceExhausted => "RESOURCE_EXHAUSTED",
+        Code::FailedPrecondition => "FAILED_PRECONDITION",
+        Code::Aborted => "ABORTED",
+        Code::OutOfRange => "OUT_OF_RANGE",
+        Code::Unimplemented => "UNIMPLEMENTED",
+        Code::Internal => "INTERNAL",
+        Code::Unavailable => "UNAVAILABLE",
+        Code::DataLoss => "DATA_LOSS",
+        Code::Unauthenticated => "UNAUTHENTICATED",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_is_split_into_service_and_method() {
+        assert_eq!(split("/package.Service/Method"), ("package.Service", "Method"));
+        for path in ["", "/", "Method", "/Method"] {
+            assert_eq!(split(path), ("", ""), "{path:?}");
+        }
+    }
+
+    #[test]
+    fn only_the_protocols_of_machines_are_infrastructure() {
+        assert!(is_infrastructure("/grpc.health.v1.Health/Check"));
+        assert!(is_infrastructure("/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo"));
+        assert!(!is_infrastructure("/package.Service/Method"));
+        assert!(!is_health("/grpc.reflection.v1.ServerReflection/ServerReflectionInfo"));
+    }
+}

@@ -71,7 +71,7 @@ pub fn init(service_name: &'static str) -> Result<Telemetry, TelemetryError> {
     if let Some(provider) = &metrics {
         global::set_meter_provider(provider.clone());
     }
-    let spans = traces.as_ref().map(|provider| span_layer(provider));
+    let spans = traces.as_ref().map(span_layer);
     tracing_subscriber::registry()
         .with(spans)
         .with(log_layer())
@@ -102,6 +102,7 @@ impl Telemetry {
 }
 
 /// The layer that makes OpenTelemetry spans of tracing's, for a subscriber made elsewhere (a test's, say).
+#[must_use]
 pub fn span_layer<S>(provider: &SdkTracerProvider) -> impl Layer<S> + Send + Sync + use<S>
 where
     S: Subscriber + for<'span> LookupSpan<'span> + Send + Sync,

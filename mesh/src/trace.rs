@@ -3,23 +3,46 @@
 
 use std::collections::HashMap;
 
-use opentelemetry::Context;
+use http::HeaderMap;
 use opentelemetry::propagation::TextMapPropagator;
 use opentelemetry::trace::TraceContextExt;
+use opentelemetry::{Context, global};
+use opentelemetry_http::HeaderInjector;
 use opentelemetry_sdk::propagation::TraceContextPropagator;
 use tracing::Span;
 use tracing_opentelemetry::OpenTelemetrySpanExt;
 
+use crate::deadline::REQUEST;
+
 const TRACEPARENT: &str = "traceparent";
+const TRACESTATE: &str = "tracestate";
 
 /// The `traceparent` of the current span, or of the request being served when this process records no spans; none
 /// outside of any trace.
 #[must_use]
 pub fn current_traceparent() -> Option<String> {
     traceparent_of(&Span::current().context()).or_else(|| {
-        let header = crate::deadline::REQUEST.try_with(|request| request.traceparent.clone()).ok()??;
+        let header = REQUEST.try_with(|request| request.traceparent.clone()).ok()??;
         header.to_str().ok().map(str::to_owned)
     })
+}
+
+/// Writes the current span's context into the headers of a call; where this process records no spans, the context of
+/// the request being served passes through unchanged.
+pub(crate) fn inject(headers: &mut HeaderMap) {
+    let context = Span::current().context();
+    if context.span().span_context().is_valid() {
+        global::get_text_map_propagator(|propagator| {
+            propagator.inject_context(&context, &mut HeaderInjector(headers));
+        });
+        return;
+    }
+    let Ok(request) = REQUEST.try_with(Clone::clone) else { return };
+    for (name, value) in [(TRACEPARENT, request.traceparent), (TRACESTATE, request.tracestate)] {
+        if let Some(value) = value {
+            headers.insert(name, value);
+        }
+    }
 }
 
 /// The `traceparent` of a context; none when it has no valid span.

@@ -29,6 +29,7 @@ pub(crate) struct Transport {
 
 impl Transport {
     /// Never blocks and never fails: the first call makes the connection. Must run inside a runtime.
+    #[expect(clippy::disallowed_methods, reason = "this is the one place where connections are made")]
     pub(crate) fn new(
         peer: &Arc<str>,
         address: &Address,

@@ -1,0 +1,185 @@
+//! Bounded retry of what is safe to repeat: only UNAVAILABLE, only within the deadline, and byte for byte, so that the
+//! same request id comes again and has its one effect.
+
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use http::request::Parts;
+use http::{Request, Response};
+use http_body_util::{BodyExt, Full};
+use opentelemetry::metrics::Counter;
+use opentelemetry::{KeyValue, global};
+use tokio::time::Instant;
+use tonic::body::Body;
+use tonic::{Code, Status};
+use tonic_types::StatusExt;
+use tower::{Layer, Service, ServiceExt};
+use tracing::Span;
+use tracing_opentelemetry::OpenTelemetrySpanExt;
+
+use super::backoff::Backoff;
+use super::deadline::CallDeadline;
+use crate::errors::{self, Reason};
+use crate::rpc;
+
+/// What gRPC puts before each message: a flag and the length.
+const PREFIX_BYTES: usize = 5;
+
+/// Repeats calls that found the peer unavailable.
+#[derive(Clone)]
+pub(super) struct RetryLayer {
+    attempts: u32,
+    max_message_bytes: usize,
+    backoff: Backoff,
+    peer: Arc<str>,
+    retries: Counter<u64>,
+}
+
+impl RetryLayer {
+    pub(super) fn new(attempts: u32, max_message_bytes: usize, backoff: Backoff, peer: Arc<str>) -> Self {
+        let retries = global::meter("mesh")
+            .u64_counter("mesh.client.retries")
+            .with_description("Attempts at calls beyond the first.")
+            .with_unit("{attempt}")
+            .build();
+        Self { attempts, max_message_bytes, backoff, peer, retries }
+    }
+
+    /// How long to wait after a failed attempt; none when it was the last.
+    fn wait(&self, attempt: u32, status: &Status, deadline: Option<Instant>) -> Option<Duration> {
+        if attempt >= self.attempts {
+            return None;
+        }
+        let asked = status.get_details_retry_info().and_then(|info| info.retry_delay).unwrap_or_default();
+        let wait = self.backoff.delay(attempt).max(asked.min(self.backoff.max()));
+        // An attempt that could not begin before the deadline would only hide the reason behind a timeout.
+        match deadline {
+            Some(deadline) if Instant::now() + wait >= deadline => None,
+            _ => Some(wait),
+        }
+    }
+
+    fn note(&self, parts: &Parts, attempt: u32, wait: Duration) {
+        let attempt = i64::from(attempt);
+        let wait_ms = i64::try_from(wait.as_millis()).unwrap_or(i64::MAX);
+        Span::current().add_event(
+            "retry",
+            vec![KeyValue::new("mesh.attempt", attempt), KeyValue::new("mesh.backoff_ms", wait_ms)],
+        );
+        let (service, method) = rpc::split(parts.uri.path());
+        tracing::debug!(target: "mesh::retry", peer = &*self.peer, service, method, attempt, wait_ms, "unavailable: trying again");
+        self.retries.add(
+            1,
+            &[
+                KeyValue::new("rpc.system", "grpc"),
+                KeyValue::new("rpc.service", service.to_owned()),
+                KeyValue::new("rpc.method", method.to_owned()),
+            ],
+        );
+    }
+}
+
+impl fmt::Debug for RetryLayer {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("RetryLayer").field("attempts", &self.attempts).finish_non_exhaustive()
+    }
+}
+
+impl<S> Layer<S> for RetryLayer {
+    type Service = Retry<S>;
+
+    fn layer(&self, inner: S) -> Retry<S> {
+        Retry { inner, layer: self.clone() }
+    }
+}
+
+#[derive(Clone, Debug)]
+pub(super) struct Retry<S> {
+    inner: S,
+    layer: RetryLayer,
+}
+
+impl<S> Service<Request<Body>> for Retry<S>
+where
+    S: Service<Request<Body>, Response = Response<Body>, Error = Status> + Clone + Send + 'static,
+    S::Future: Send,
+{
+    type Response = Response<Body>;
+    type Error = Status;
+    type Future = Pin<Box<dyn Future<Output = Result<Response<Body>, Status>> + Send>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Status>> {
+        // Each attempt waits for its own readiness.
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<Body>) -> Self::Future {
+        Box::pin(repeat(self.inner.clone(), self.layer.clone(), request))
+    }
+}
+
+async fn repeat<S>(inner: S, layer: RetryLayer, request: Request<Body>) -> Result<Response<Body>, Status>
+where
+    S: Service<Request<Body>, Response = Response<Body>, Error = Status> + Clone,
+{
+    let (parts, body) = request.into_parts();
+    let body = buffer(body, layer.max_message_bytes).await?;
+    let deadline = parts.extensions.get().map(|CallDeadline(deadline)| *deadline);
+    let mut attempt = 1;
+    loop {
+        let request = Request::from_parts(parts.clone(), Body::new(Full::new(body.clone())));
+        let answer = inner.clone().oneshot(request).await;
+        let wait = unavailable(&answer).and_then(|status| layer.wait(attempt, &status, deadline));
+        let Some(wait) = wait else {
+            Span::current().set_attribute("mesh.attempts", i64::from(attempt));
+            return answer;
+        };
+        layer.note(&parts, attempt, wait);
+        tokio::time::sleep(wait).await;
+        attempt += 1;
+    }
+}
+
+/// The status of an answer that is UNAVAILABLE.
+fn unavailable(answer: &Result<Response<Body>, Status>) -> Option<Status> {
+    let status = match answer {
+        Ok(response) if rpc::code_of(response.headers()) == Some(Code::Unavailable) => {
+            Status::from_header_map(response.headers())?
+        }
+        Ok(_) => return None,
+        Err(status) => status.clone(),
+    };
+    (status.code() == Code::Unavailable).then_some(status)
+}
+
+/// The whole request, which is one message with its prefix.
+async fn buffer(mut body: Body, max_message_bytes: usize) -> Result<Bytes, Status> {
+    let limit = max_message_bytes.saturating_add(PREFIX_BYTES);
+    let mut buffered = BytesMut::new();
+    while let Some(frame) = body.frame().await {
+        let Ok(data) = frame?.into_data() else { continue };
+        if buffered.len() + data.len() > limit {
+            let bytes = (buffered.len() + data.len()).saturating_sub(PREFIX_BYTES);
+            return Err(too_large(bytes, max_message_bytes));
+        }
+        buffered.extend_from_slice(&data);
+    }
+    Ok(buffered.freeze())
+}
+
+fn too_large(bytes: usize, limit: usize) -> Status {
+    errors::status(
+        Reason::MessageTooLarge,
+        format!("the message has {bytes} bytes or more, the limit is {limit}"),
+        &[("bytes", bytes.to_string()), ("limit_bytes", limit.to_string())],
+    )
+}
+
+#[cfg(test)]
+#[path = "retry_tests.rs"]
+mod tests;
