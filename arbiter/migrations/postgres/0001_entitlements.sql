@@ -1,0 +1,58 @@
+-- The one row that every transaction begins with: a compare-and-set of it is the fence against a second writer and
+-- makes revisions free of gaps. leader_id names the process that committed the newest epoch.
+CREATE TABLE head (
+    singleton   SMALLINT PRIMARY KEY CHECK (singleton = 1),
+    store_id    UUID     NOT NULL,
+    incarnation BIGINT   NOT NULL,
+    epoch       BIGINT   NOT NULL,
+    leader_id   UUID,
+    revision    BIGINT   NOT NULL
+);
+
+INSERT INTO head (singleton, store_id, incarnation, epoch, revision) VALUES (1, gen_random_uuid(), 1, 0, 0);
+
+-- What is owned now. valid_from is the revision since which it is. Ids are compared by their bytes (collation "C"),
+-- so that the order of pages is the same on every store.
+CREATE TABLE entitlement (
+    customer_id   TEXT COLLATE "C" NOT NULL,
+    game_id       TEXT COLLATE "C" NOT NULL,
+    valid_from    BIGINT   NOT NULL,
+    granted_at_ms BIGINT   NOT NULL,
+    reason        SMALLINT NOT NULL,
+    actor         TEXT     NOT NULL,
+    order_id      TEXT     NOT NULL,
+    PRIMARY KEY (customer_id, game_id)
+);
+
+-- What was owned before. It was so from valid_from up to, but not at, valid_to.
+CREATE TABLE entitlement_past (
+    customer_id   TEXT COLLATE "C" NOT NULL,
+    game_id       TEXT COLLATE "C" NOT NULL,
+    valid_from    BIGINT   NOT NULL,
+    valid_to      BIGINT   NOT NULL CHECK (valid_to >= valid_from),
+    granted_at_ms BIGINT   NOT NULL,
+    reason        SMALLINT NOT NULL,
+    actor         TEXT     NOT NULL,
+    order_id      TEXT     NOT NULL,
+    ended_at_ms   BIGINT   NOT NULL,
+    end_reason    SMALLINT NOT NULL,
+    end_actor     TEXT     NOT NULL,
+    end_order_id  TEXT     NOT NULL,
+    PRIMARY KEY (customer_id, game_id, valid_from)
+);
+
+-- Every request with its outcome, so that a repeat has no second effect. content_hash tells other content apart.
+CREATE TABLE request (
+    request_id    UUID   NOT NULL PRIMARY KEY,
+    content_hash  BYTEA  NOT NULL CHECK (length(content_hash) = 32),
+    revision      BIGINT NOT NULL,
+    outcome       BYTEA  NOT NULL,
+    decided_at_ms BIGINT NOT NULL
+);
+
+-- Every commit, one row for each batch.
+CREATE TABLE change_log (
+    last_revision  BIGINT NOT NULL PRIMARY KEY,
+    first_revision BIGINT NOT NULL,
+    commits        BYTEA  NOT NULL
+);

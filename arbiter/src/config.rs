@@ -1,0 +1,136 @@
+//! What can be set about the arbiter.
+
+use clap::value_parser;
+use database::{DatabaseConfig, Url};
+use mesh::inbound::InboundConfig;
+
+use crate::sequencer::SequencerLimits;
+use crate::watch::WatchLimits;
+
+/// Everything that can be set about the arbiter. Every option has a flag, an environment variable and a default.
+#[derive(clap::Args, Clone, Debug)]
+pub struct Config {
+    /// Where the data is kept: sqlite:PATH or postgres://USER:PASSWORD@HOST:PORT/DATABASE
+    #[arg(long, value_name = "URL", env = "GAMESHELF_ARBITER_DATABASE_URL", hide_env_values = true)]
+    #[arg(default_value = "sqlite:gameshelf-data/arbiter/store.sqlite")]
+    pub database_url: Url,
+
+    /// How the database is opened.
+    #[command(flatten)]
+    pub database: DatabaseConfig,
+
+    /// Writes that may wait; one more is refused at once with UNAVAILABLE
+    #[arg(long, value_name = "COUNT", env = "GAMESHELF_ARBITER_QUEUE_REQUESTS", default_value_t = 4096)]
+    #[arg(value_parser = value_parser!(u32).range(1..=1_000_000))]
+    pub queue_requests: u32,
+
+    /// Bytes of writes that may wait; more are refused at once with UNAVAILABLE
+    #[arg(long, value_name = "BYTES", env = "GAMESHELF_ARBITER_QUEUE_BYTES", default_value_t = 64 << 20)]
+    #[arg(value_parser = value_parser!(u32).range(1 << 20..=1 << 30))]
+    pub queue_bytes: u32,
+
+    /// Writes that share one transaction
+    #[arg(long, value_name = "COUNT", env = "GAMESHELF_ARBITER_BATCH_REQUESTS", default_value_t = 512)]
+    #[arg(value_parser = value_parser!(u32).range(1..=10_000))]
+    pub batch_requests: u32,
+
+    /// Bytes of writes that share one transaction; a larger one has a transaction of its own
+    #[arg(long, value_name = "BYTES", env = "GAMESHELF_ARBITER_BATCH_BYTES", default_value_t = 1 << 20)]
+    #[arg(value_parser = value_parser!(u32).range(1024..=64 << 20))]
+    pub batch_bytes: u32,
+
+    /// Time in which a store that does not answer is asked again before callers are told
+    #[arg(long, value_name = "MS", env = "GAMESHELF_ARBITER_SETTLE_TIMEOUT_MS", default_value_t = 2_000)]
+    #[arg(value_parser = value_parser!(u64).range(0..=600_000))]
+    pub settle_timeout_ms: u64,
+
+    /// Changes that one request may ask for
+    #[arg(
+        long,
+        value_name = "COUNT",
+        env = "GAMESHELF_ARBITER_CHANGES_PER_REQUEST",
+        default_value_t = 1_000
+    )]
+    #[arg(value_parser = value_parser!(u32).range(1..=10_000))]
+    pub changes_per_request: u32,
+
+    /// Pairs that one check may ask for
+    #[arg(long, value_name = "COUNT", env = "GAMESHELF_ARBITER_PAIRS_PER_CHECK", default_value_t = 1_000)]
+    #[arg(value_parser = value_parser!(u32).range(1..=10_000))]
+    pub pairs_per_check: u32,
+
+    /// Entitlements in a page when the caller does not say
+    #[arg(long, value_name = "COUNT", env = "GAMESHELF_ARBITER_PAGE_SIZE_DEFAULT", default_value_t = 100)]
+    #[arg(value_parser = value_parser!(u32).range(1..=10_000))]
+    pub page_size_default: u32,
+
+    /// Entitlements in a page at most
+    #[arg(long, value_name = "COUNT", env = "GAMESHELF_ARBITER_PAGE_SIZE_MAX", default_value_t = 1_000)]
+    #[arg(value_parser = value_parser!(u32).range(1..=10_000))]
+    pub page_size_max: u32,
+
+    /// Watch streams that may be open
+    #[arg(long, value_name = "COUNT", env = "GAMESHELF_ARBITER_WATCHERS", default_value_t = 1_000)]
+    #[arg(value_parser = value_parser!(u32).range(1..=1_000_000))]
+    pub watchers: u32,
+
+    /// Bytes of the newest commits that are kept in memory for Watch; older ones are read from the store
+    #[arg(long, value_name = "BYTES", env = "GAMESHELF_ARBITER_WATCH_BUFFER_BYTES", default_value_t = 16 << 20)]
+    #[arg(value_parser = value_parser!(u32).range(0..=1 << 30))]
+    pub watch_buffer_bytes: u32,
+
+    /// Messages that may wait for a slow reader of a Watch stream
+    #[arg(long, value_name = "COUNT", env = "GAMESHELF_ARBITER_WATCH_QUEUE_MESSAGES", default_value_t = 4)]
+    #[arg(value_parser = value_parser!(u32).range(1..=1024))]
+    pub watch_queue_messages: u32,
+
+    /// Time after which a reader that takes no message is cut off
+    #[arg(
+        long,
+        value_name = "MS",
+        env = "GAMESHELF_ARBITER_SLOW_READER_TIMEOUT_MS",
+        default_value_t = 10_000
+    )]
+    #[arg(value_parser = value_parser!(u64).range(1..=3_600_000))]
+    pub slow_reader_timeout_ms: u64,
+
+    /// Time between two bookmarks on an idle Watch stream
+    #[arg(long, value_name = "MS", env = "GAMESHELF_ARBITER_BOOKMARK_INTERVAL_MS", default_value_t = 500)]
+    #[arg(value_parser = value_parser!(u64).range(10..=1_000))]
+    pub bookmark_interval_ms: u64,
+
+    /// How the service serves.
+    #[command(flatten)]
+    pub inbound: InboundConfig,
+}
+
+/// About how many bytes of commits one message of Watch holds: far below any client's limit of a message.
+const WATCH_MESSAGE_BYTES: usize = 256 << 10;
+/// The most entitlements in one message of a snapshot: each takes at most about 210 bytes.
+const SNAPSHOT_CHUNK: u32 = 2_000;
+/// The pause between two attempts at a store that does not answer.
+const SETTLE_PAUSE_MS: u64 = 50;
+
+impl Config {
+    pub(crate) fn sequencer_limits(&self) -> SequencerLimits {
+        SequencerLimits {
+            queue_requests: self.queue_requests as usize,
+            queue_bytes: self.queue_bytes as usize,
+            batch_requests: self.batch_requests as usize,
+            batch_bytes: self.batch_bytes as usize,
+            settle_timeout_ms: self.settle_timeout_ms,
+            settle_pause_ms: SETTLE_PAUSE_MS,
+        }
+    }
+
+    pub(crate) fn watch_limits(&self) -> WatchLimits {
+        WatchLimits {
+            watchers: self.watchers as usize,
+            message_bytes: WATCH_MESSAGE_BYTES,
+            snapshot_chunk: SNAPSHOT_CHUNK,
+            queue_messages: self.watch_queue_messages as usize,
+            slow_reader_timeout_ms: self.slow_reader_timeout_ms,
+            bookmark_interval_ms: self.bookmark_interval_ms,
+        }
+    }
+}

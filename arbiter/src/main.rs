@@ -1,0 +1,24 @@
+//! The arbiter as a process of its own, for an image of its own.
+
+use std::process::ExitCode;
+
+use arbiter::Config;
+use clap::Parser;
+use mesh::process::{ProcessConfig, run_service};
+
+/// The only way to the data that says which customer owns which game.
+#[derive(Parser)]
+#[command(version, mut_arg("listen", |arg| ProcessConfig::listen(arg, "GAMESHELF_ARBITER_LISTEN", "127.0.0.1:7400")))]
+struct Arguments {
+    #[command(flatten)]
+    process: ProcessConfig,
+    #[command(flatten)]
+    config: Config,
+}
+
+fn main() -> ExitCode {
+    let Arguments { process, config } = Arguments::parse();
+    run_service("arbiter", &process, |environment, listener, shutdown| {
+        arbiter::run(config, environment, listener, shutdown)
+    })
+}

@@ -1,0 +1,170 @@
+//! Puts the parts together: the server listens at once, the store is opened and led, and the sequencer runs between them.
+
+use std::sync::{Arc, OnceLock};
+
+use database::open_with_retry;
+use gameshelf::proto::arbiter;
+use gameshelf::proto::arbiter::v1::arbiter_service_server::{ArbiterServiceServer, SERVICE_NAME};
+use gameshelf::tokens::Token;
+use mesh::environment::Environment;
+use mesh::inbound::{Health, ServeError, Server};
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+use tonic::service::Routes;
+use uuid::Uuid;
+
+use crate::config::Config;
+use crate::grpc::{ArbiterGrpc, Core, CoreSlot, RequestLimits};
+use crate::sequencer::{Lead, Sequencer, SequencerError};
+use crate::store::{self, Head, SharedStore, StoreError};
+use crate::watch::{Hub, Watches};
+
+/// Why the arbiter ended by itself.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// The store must not or cannot be opened.
+    #[error(transparent)]
+    Open(#[from] database::OpenError),
+    /// The store could not be led.
+    #[error("{0}")]
+    Lead(String),
+    /// Another arbiter took over the store, or it failed to commit.
+    #[error("{0}")]
+    Sequencer(String),
+    /// The server failed.
+    #[error(transparent)]
+    Serve(#[from] ServeError),
+}
+
+impl From<SequencerError> for RunError {
+    fn from(error: SequencerError) -> Self {
+        Self::Sequencer(error.to_string())
+    }
+}
+
+/// Serves the arbiter on `listener` until `shutdown` is cancelled; then drains: no new requests, those in flight are
+/// answered, what is queued is committed, streams end.
+///
+/// It listens at once, and answers UNAVAILABLE and NOT_SERVING until the store is open; a store on a server that cannot be
+/// reached is waited for.
+///
+/// # Errors
+///
+/// When the store must not be opened, when another arbiter takes it over, or when the server fails.
+pub async fn run(
+    config: Config,
+    environment: Environment,
+    listener: TcpListener,
+    shutdown: CancellationToken,
+) -> Result<(), RunError> {
+    let server = Server::new(&[SERVICE_NAME], &config.inbound, &environment);
+    let core = CoreSlot::new(OnceLock::new());
+    let max_message_bytes = config.inbound.max_message_bytes();
+    let service = ArbiterServiceServer::new(ArbiterGrpc::new(Arc::clone(&core), request_limits(&config)))
+        .max_decoding_message_size(max_message_bytes);
+
+    let stop_serving = shutdown.child_token();
+    let stop_sequencing = CancellationToken::new();
+    let arbitration = Arbitration {
+        config,
+        environment,
+        health: server.health(),
+        draining: server.draining(),
+        core,
+        stop: stop_sequencing.clone(),
+    };
+    let serving = async {
+        let _stop = stop_sequencing.drop_guard();
+        let routes = Routes::new(service);
+        server.serve(listener, routes, &[arbiter::DESCRIPTORS], stop_serving.clone()).await
+    };
+    let sequencing = async {
+        let _stop = stop_serving.clone().drop_guard();
+        arbitration.run().await
+    };
+    let (served, sequenced) = tokio::join!(serving, sequencing);
+    sequenced?;
+    Ok(served?)
+}
+
+fn request_limits(config: &Config) -> RequestLimits {
+    RequestLimits {
+        changes_per_request: config.changes_per_request as usize,
+        pairs_per_check: config.pairs_per_check as usize,
+        page_size_default: config.page_size_default.min(config.page_size_max),
+        page_size_max: config.page_size_max,
+    }
+}
+
+/// Everything behind the server.
+struct Arbitration {
+    config: Config,
+    environment: Environment,
+    health: Health,
+    draining: CancellationToken,
+    core: CoreSlot,
+    stop: CancellationToken,
+}
+
+impl Arbitration {
+    /// Opens the store, leads it, and runs the sequencer until the server has drained.
+    async fn run(self) -> Result<(), RunError> {
+        let opened = tokio::select! {
+            opened = open_with_retry(self.config.database.retry(), || store::open(&self.config.database_url, &self.config.database)) => opened?,
+            () = self.draining.cancelled() => return Ok(()),
+            () = self.stop.cancelled() => return Ok(()),
+        };
+        let leader_id = self.leader_id();
+        let head = lead(&opened, leader_id).await.map_err(|error| {
+            tracing::error!(%error, "the store could not be led");
+            RunError::Lead("the store was opened, but could not be written to".to_owned())
+        })?;
+        tracing::info!(store_id = %head.store_id, epoch = head.epoch, revision = head.revision, "leading");
+        let hub = Arc::new(Hub::new(head.revision, self.config.watch_buffer_bytes as usize));
+        let lead = Lead { store: Arc::clone(&opened), leader_id, head };
+        let (sequencer, handle) =
+            Sequencer::new(lead, Arc::clone(&hub), self.environment.clone(), self.config.sequencer_limits());
+        let watches = Watches::new(
+            Arc::clone(&opened),
+            Arc::clone(&hub),
+            self.config.watch_limits(),
+            self.draining.clone(),
+        );
+        let identity = Token { store_id: head.store_id, incarnation: head.incarnation, revision: 0 };
+        let core = Core { sequencer: handle, store: Arc::clone(&opened), hub, watches, identity };
+        // The slot is set once, here.
+        let _ = self.core.set(core);
+
+        let reachable = sequencer.store_reachable();
+        let health = report_health(self.health.clone(), reachable);
+        let sequenced = tokio::select! {
+            sequenced = sequencer.run(self.stop.clone()) => sequenced,
+            () = health => Ok(()),
+        };
+        self.health.set_serving(false);
+        opened.close().await;
+        Ok(sequenced?)
+    }
+
+    fn leader_id(&self) -> Uuid {
+        let mut bytes = [0; 16];
+        self.environment.random.fill(&mut bytes);
+        uuid::Builder::from_random_bytes(bytes).into_uuid()
+    }
+}
+
+/// Takes the lead from whoever had it.
+async fn lead(store: &SharedStore, leader_id: Uuid) -> Result<Head, StoreError> {
+    let head = store.lead(leader_id, true).await?;
+    head.ok_or_else(|| StoreError::Corrupt("there is no head row".to_owned()))
+}
+
+/// Says SERVING while the store answers. Never ends.
+async fn report_health(health: Health, mut reachable: tokio::sync::watch::Receiver<bool>) {
+    loop {
+        health.set_serving(*reachable.borrow_and_update());
+        if reachable.changed().await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    }
+}

@@ -1,0 +1,36 @@
+//! Opens the store that a URL names.
+
+use std::sync::Arc;
+
+use database::{DatabaseConfig, Migration, Migrations, OpenError, Url, open_postgres, open_sqlite};
+
+use super::postgres::PostgresStore;
+use super::sqlite::SqliteStore;
+use super::{SharedStore, Store};
+
+macro_rules! migrations {
+    ($store:literal: $($version:literal $name:literal),+) => {
+        Migrations(&[$(Migration {
+            version: $version,
+            description: $name,
+            sql: include_str!(concat!("../../migrations/", $store, "/", $name, ".sql")),
+        }),+])
+    };
+}
+
+const SQLITE: Migrations = migrations!("sqlite": 1 "0001_entitlements");
+const POSTGRES: Migrations = migrations!("postgres": 1 "0001_entitlements");
+
+/// Opens the store once; see [`database::open_with_retry`] for waiting.
+pub(crate) async fn open(url: &Url, config: &DatabaseConfig) -> Result<SharedStore, OpenError> {
+    match url {
+        Url::Sqlite(path) => {
+            let store = SqliteStore::new(open_sqlite(path, &config.sqlite(), SQLITE).await?);
+            Ok(Arc::new(store) as Arc<dyn Store>)
+        }
+        Url::Postgres(connect) => {
+            let pool = open_postgres(connect, &config.postgres(), POSTGRES).await?;
+            Ok(Arc::new(PostgresStore::new(pool)) as Arc<dyn Store>)
+        }
+    }
+}

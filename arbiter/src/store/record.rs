@@ -1,0 +1,226 @@
+//! How commits and outcomes are kept as bytes.
+//!
+//! The records are protobuf messages of the store's own, apart from the wire's, so that the contract and what is stored
+//! can change independently. Tags are never used again for something else.
+
+use prost::Message;
+
+use crate::domain::{
+    Cause, Change, ChangeKind, Commit, CustomerId, Outcome, Reason, RefusalKind, RequestId, Revision, Verdict,
+};
+use crate::store::StoreError;
+
+/// The commits of one batch.
+#[derive(Clone, PartialEq, Message)]
+struct CommitsRecord {
+    #[prost(message, repeated, tag = "1")]
+    commits: Vec<CommitRecord>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct CommitRecord {
+    #[prost(uint64, tag = "1")]
+    revision: u64,
+    #[prost(bytes = "vec", tag = "2")]
+    request_id: Vec<u8>,
+    #[prost(uint64, tag = "3")]
+    committed_at_ms: u64,
+    #[prost(int32, tag = "4")]
+    reason: i32,
+    #[prost(string, tag = "5")]
+    actor: String,
+    #[prost(string, tag = "6")]
+    order_id: String,
+    #[prost(message, repeated, tag = "7")]
+    changes: Vec<ChangeRecord>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct ChangeRecord {
+    /// 1 granted, 2 revoked.
+    #[prost(uint32, tag = "1")]
+    kind: u32,
+    /// Empty when it is the customer of the change before it.
+    #[prost(string, tag = "2")]
+    customer_id: String,
+    #[prost(string, tag = "3")]
+    game_id: String,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct OutcomeRecord {
+    /// Whether it was refused.
+    #[prost(bool, tag = "1")]
+    refused: bool,
+    /// For each item whether it changed anything.
+    #[prost(bool, repeated, tag = "2")]
+    changed: Vec<bool>,
+    /// The items that stand against it, and why.
+    #[prost(uint32, repeated, tag = "3")]
+    refused_items: Vec<u32>,
+    #[prost(int32, repeated, tag = "4")]
+    refusal_kinds: Vec<i32>,
+}
+
+/// The commits of a batch as bytes.
+pub(super) fn encode_commits(commits: &[Commit]) -> Vec<u8> {
+    CommitsRecord { commits: commits.iter().map(commit_to_record).collect() }.encode_to_vec()
+}
+
+/// The commits of a batch, those after a revision.
+pub(super) fn decode_commits(bytes: &[u8], after: Revision) -> Result<Vec<Commit>, StoreError> {
+    let record = CommitsRecord::decode(bytes).map_err(|error| StoreError::Corrupt(error.to_string()))?;
+    record.commits.into_iter().filter(|commit| commit.revision > after).map(commit_from_record).collect()
+}
+
+/// An outcome without its revision as bytes.
+pub(super) fn encode_verdict(verdict: &Verdict) -> Vec<u8> {
+    let record = match verdict {
+        Verdict::Accepted { changed } => {
+            OutcomeRecord { changed: changed.clone(), ..OutcomeRecord::default() }
+        }
+        Verdict::Refused { items } => OutcomeRecord {
+            refused: true,
+            refused_items: items.iter().map(|(item, _)| *item).collect(),
+            refusal_kinds: items.iter().map(|(_, kind)| *kind as i32).collect(),
+            ..OutcomeRecord::default()
+        },
+    };
+    record.encode_to_vec()
+}
+
+/// An outcome of bytes and its revision.
+pub(super) fn decode_outcome(bytes: &[u8], revision: Revision) -> Result<Outcome, StoreError> {
+    let record = OutcomeRecord::decode(bytes).map_err(|error| StoreError::Corrupt(error.to_string()))?;
+    let verdict = if record.refused {
+        let kinds = record.refusal_kinds.iter().map(|kind| refusal_kind(*kind));
+        let items = record.refused_items.iter().zip(kinds).map(|(item, kind)| Ok((*item, kind?)));
+        Verdict::Refused { items: items.collect::<Result<_, StoreError>>()? }
+    } else {
+        Verdict::Accepted { changed: record.changed }
+    };
+    Ok(Outcome { revision, verdict })
+}
+
+fn refusal_kind(number: i32) -> Result<RefusalKind, StoreError> {
+    [RefusalKind::AlreadyOwned, RefusalKind::NotOwned]
+        .into_iter()
+        .find(|kind| *kind as i32 == number)
+        .ok_or_else(|| StoreError::Corrupt(format!("unknown kind of refusal {number}")))
+}
+
+/// Who and why of stored columns.
+pub(super) fn cause(reason: i16, actor: String, order_id: String) -> Result<Cause, StoreError> {
+    let reason =
+        Reason::from_number(reason).ok_or_else(|| StoreError::Corrupt(format!("unknown reason {reason}")))?;
+    Ok(Cause { reason, actor, order_id })
+}
+
+/// An id of a stored column.
+pub(super) fn id<T: std::str::FromStr<Err: std::fmt::Display>>(text: &str) -> Result<T, StoreError> {
+    text.parse().map_err(|error| StoreError::Corrupt(format!("a stored id {error}")))
+}
+
+fn commit_to_record(commit: &Commit) -> CommitRecord {
+    let mut customer_id: Option<&CustomerId> = None;
+    let changes = commit.changes.iter().map(|change| {
+        let repeated = customer_id == Some(&change.customer_id);
+        customer_id = Some(&change.customer_id);
+        ChangeRecord {
+            kind: match change.kind {
+                ChangeKind::Granted => 1,
+                ChangeKind::Revoked => 2,
+            },
+            customer_id: if repeated { String::new() } else { change.customer_id.to_string() },
+            game_id: change.game_id.to_string(),
+        }
+    });
+    let changes = changes.collect();
+    CommitRecord {
+        revision: commit.revision,
+        request_id: commit.request_id.as_uuid().as_bytes().to_vec(),
+        committed_at_ms: commit.committed_at_ms,
+        reason: i32::from(commit.cause.reason.number()),
+        actor: commit.cause.actor.clone(),
+        order_id: commit.cause.order_id.clone(),
+        changes,
+    }
+}
+
+fn commit_from_record(record: CommitRecord) -> Result<Commit, StoreError> {
+    let corrupt = |what: &str| StoreError::Corrupt(format!("commit {}: {what}", record.revision));
+    let uuid = uuid::Uuid::from_slice(&record.request_id).map_err(|_| corrupt("its request id"))?;
+    let mut changes: Vec<Change> = Vec::with_capacity(record.changes.len());
+    for change in &record.changes {
+        let kind = match change.kind {
+            1 => ChangeKind::Granted,
+            2 => ChangeKind::Revoked,
+            _ => return Err(corrupt("the kind of a change")),
+        };
+        let customer_id = match changes.last() {
+            Some(before) if change.customer_id.is_empty() => before.customer_id.clone(),
+            _ => id(&change.customer_id)?,
+        };
+        changes.push(Change { kind, customer_id, game_id: id(&change.game_id)? });
+    }
+    let reason = i16::try_from(record.reason).map_err(|_| corrupt("its reason"))?;
+    Ok(Commit {
+        revision: record.revision,
+        request_id: RequestId::from(uuid),
+        committed_at_ms: record.committed_at_ms,
+        cause: cause(reason, record.actor, record.order_id)?,
+        changes,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn change() -> impl Strategy<Value = Change> {
+        (any::<bool>(), "[a-c]{1,3}", "[a-c]{1,3}").prop_map(|(granted, customer_id, game_id)| Change {
+            kind: if granted { ChangeKind::Granted } else { ChangeKind::Revoked },
+            customer_id: customer_id.parse().unwrap(),
+            game_id: game_id.parse().unwrap(),
+        })
+    }
+
+    fn commit() -> impl Strategy<Value = Commit> {
+        (1..u64::MAX, any::<u64>(), ".{0,8}", proptest::collection::vec(change(), 1..9)).prop_map(
+            |(revision, committed_at_ms, actor, changes)| Commit {
+                revision,
+                request_id: RequestId::new_v7(7, [7; 10]),
+                committed_at_ms,
+                cause: Cause { reason: Reason::Refund, actor, order_id: "o".to_owned() },
+                changes,
+            },
+        )
+    }
+
+    proptest! {
+        #[test]
+        fn commits_are_read_back(commits in proptest::collection::vec(commit(), 0..5)) {
+            prop_assert_eq!(decode_commits(&encode_commits(&commits), 0).unwrap(), commits);
+        }
+
+        #[test]
+        fn outcomes_are_read_back(
+            revision in any::<u64>(),
+            changed in proptest::collection::vec(any::<bool>(), 0..9),
+            items in proptest::collection::vec(any::<u32>(), 1..9),
+        ) {
+            let refused = items.into_iter().map(|item| (item, RefusalKind::NotOwned)).collect();
+            for verdict in [Verdict::Accepted { changed }, Verdict::Refused { items: refused }] {
+                let outcome = decode_outcome(&encode_verdict(&verdict), revision).unwrap();
+                prop_assert_eq!(outcome, Outcome { revision, verdict });
+            }
+        }
+
+        #[test]
+        fn any_bytes_are_read_or_refused(bytes in proptest::collection::vec(any::<u8>(), 0..99)) {
+            let _ = decode_commits(&bytes, 0);
+            let _ = decode_outcome(&bytes, 0);
+        }
+    }
+}

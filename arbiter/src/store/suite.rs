@@ -1,0 +1,279 @@
+//! What every store must do, run against both.
+
+use super::testing::TestStore;
+use super::{Batch, CommitError, Head, StoredRequest};
+use crate::domain::{
+    Cause, Change, ChangeKind, Commit, Entitlement, Key, Outcome, Reason, RequestId, Revision, State, Verdict,
+};
+
+/// Runs each test against both stores.
+macro_rules! on_both_stores {
+    ($($test:ident),+ $(,)?) => {
+        mod sqlite {
+            $(#[tokio::test]
+            async fn $test() { super::$test(super::TestStore::sqlite().await).await; })+
+        }
+        mod postgres {
+            $(#[tokio::test]
+            async fn $test() { super::$test(super::TestStore::postgres().await).await; })+
+        }
+    };
+}
+
+on_both_stores!(
+    leading_raises_the_epoch_and_keeps_the_store,
+    whoever_was_taken_over_cannot_lead_again,
+    a_batch_is_read_back_after_a_restart,
+    an_older_epoch_is_fenced,
+    another_revision_is_fenced,
+    a_batch_that_fails_leaves_nothing,
+    a_revocation_moves_the_entitlement_to_the_past,
+    reads_show_the_revision_that_was_asked,
+    replacing_within_a_batch_keeps_both_lives,
+    pages_are_ordered_by_bytes_and_complete,
+    ids_of_any_characters_are_kept,
+    the_log_is_in_order_and_whole,
+    outcomes_without_commits_are_kept,
+);
+
+fn cause() -> Cause {
+    Cause { reason: Reason::Purchase, actor: "test's \"actor\"".to_owned(), order_id: "o-1".to_owned() }
+}
+
+fn key(customer_id: &str, game_id: &str) -> Key {
+    (customer_id.parse().unwrap(), game_id.parse().unwrap())
+}
+
+fn request_id(number: u64) -> RequestId {
+    RequestId::new_v7(number, [7; 10])
+}
+
+/// A commit of changes, granting where `true`.
+fn commit(revision: Revision, changes: &[(bool, &str, &str)]) -> Commit {
+    let change = |(granted, customer_id, game_id): &(bool, &str, &str)| Change {
+        kind: if *granted { ChangeKind::Granted } else { ChangeKind::Revoked },
+        customer_id: customer_id.parse().unwrap(),
+        game_id: game_id.parse().unwrap(),
+    };
+    Commit {
+        revision,
+        request_id: request_id(revision),
+        committed_at_ms: 1_000 + revision,
+        cause: cause(),
+        changes: changes.iter().map(change).collect(),
+    }
+}
+
+fn stored(request_id: RequestId, revision: Revision) -> StoredRequest {
+    let outcome = Outcome { revision, verdict: Verdict::Accepted { changed: vec![true, false] } };
+    StoredRequest { request_id, content_hash: [9; 32], outcome, decided_at_ms: 5 }
+}
+
+/// What writes these commits on top of what is stored.
+async fn batch_of(test: &TestStore, commits: Vec<Commit>) -> Batch {
+    let keys = commits.iter().flat_map(|commit| &commit.changes);
+    let keys: Vec<Key> = keys.map(|change| (change.customer_id.clone(), change.game_id.clone())).collect();
+    let mut state = State::new(test.store.load(&[], &keys).await.unwrap().entitlements);
+    commits.iter().for_each(|commit| state.apply(commit));
+    let requests = commits.iter().map(|commit| stored(commit.request_id, commit.revision)).collect();
+    Batch { effects: state.into_effects(), requests, commits }
+}
+
+/// Commits batches, one after the other.
+async fn write(test: &TestStore, head: &mut Head, batches: Vec<Vec<Commit>>) {
+    for commits in batches {
+        let batch = batch_of(test, commits).await;
+        test.store.commit(head, &batch).await.unwrap();
+        head.revision = batch.commits.last().unwrap().revision;
+    }
+}
+
+fn shown(entitlements: &[Entitlement]) -> Vec<(&str, &str, Revision)> {
+    let shown = entitlements.iter();
+    shown.map(|one| (one.customer_id.as_str(), one.game_id.as_str(), one.valid_from)).collect()
+}
+
+async fn leading_raises_the_epoch_and_keeps_the_store(mut test: TestStore) {
+    let (leader_id, first) = test.lead().await;
+    assert_eq!((first.epoch, first.revision, first.incarnation), (1, 0, 1));
+    let again = test.store.lead(leader_id, false).await.unwrap().expect("the same process leads on");
+    assert_eq!(again, Head { epoch: 2, ..first });
+    test.reopen().await;
+    assert_eq!(test.lead().await.1, Head { epoch: 3, ..first });
+}
+
+async fn whoever_was_taken_over_cannot_lead_again(test: TestStore) {
+    let (first, _) = test.lead().await;
+    let (_, second) = test.lead().await;
+    assert_eq!(test.store.lead(first, false).await.unwrap(), None);
+    write(&test, &mut second.clone(), vec![vec![commit(1, &[(true, "c", "g")])]]).await;
+}
+
+async fn a_batch_is_read_back_after_a_restart(mut test: TestStore) {
+    let (_, mut head) = test.lead().await;
+    let commits = vec![commit(1, &[(true, "c", "g"), (true, "c", "h")]), commit(2, &[(true, "d", "g")])];
+    write(&test, &mut head, vec![commits.clone()]).await;
+    test.reopen().await;
+    assert_eq!(test.lead().await.1.revision, 2);
+    let loaded =
+        test.store.load(&[request_id(1), request_id(3)], &[key("c", "g"), key("c", "x")]).await.unwrap();
+    assert_eq!(loaded.requests, [stored(request_id(1), 1)]);
+    assert_eq!(shown(&loaded.entitlements), [("c", "g", 1)]);
+    assert_eq!(loaded.entitlements[0].cause, cause());
+    assert_eq!(loaded.entitlements[0].granted_at_ms, 1_001);
+    assert_eq!(test.store.log(0, 10).await.unwrap(), commits);
+}
+
+async fn an_older_epoch_is_fenced(test: TestStore) {
+    let (_, old) = test.lead().await;
+    test.lead().await;
+    let batch = batch_of(&test, vec![commit(1, &[(true, "c", "g")])]).await;
+    assert!(matches!(test.store.commit(&old, &batch).await, Err(CommitError::Fenced)));
+    assert_nothing_is_there(&test).await;
+}
+
+async fn another_revision_is_fenced(test: TestStore) {
+    let (_, head) = test.lead().await;
+    let batch = batch_of(&test, vec![commit(2, &[(true, "c", "g")])]).await;
+    let ahead = Head { revision: 1, ..head };
+    assert!(matches!(test.store.commit(&ahead, &batch).await, Err(CommitError::Fenced)));
+    assert_nothing_is_there(&test).await;
+}
+
+async fn assert_nothing_is_there(test: &TestStore) {
+    let loaded = test.store.load(&[request_id(1), request_id(2)], &[key("c", "g")]).await.unwrap();
+    assert_eq!((loaded.requests.len(), loaded.entitlements.len()), (0, 0));
+    assert_eq!(test.store.log(0, 10).await.unwrap(), []);
+    assert_eq!(test.lead().await.1.revision, 0);
+}
+
+async fn a_batch_that_fails_leaves_nothing(test: TestStore) {
+    let (_, head) = test.lead().await;
+    let mut batch = batch_of(&test, vec![commit(1, &[(true, "c", "g")])]).await;
+    // The same request twice breaks the primary key of requests, after entitlements were written.
+    batch.requests.push(stored(request_id(1), 1));
+    assert!(matches!(test.store.commit(&head, &batch).await, Err(CommitError::Before(_))));
+    assert_nothing_is_there(&test).await;
+    let (_, mut head) = test.lead().await;
+    write(&test, &mut head, vec![vec![commit(1, &[(true, "c", "g")])]]).await;
+}
+
+async fn a_revocation_moves_the_entitlement_to_the_past(test: TestStore) {
+    let (_, mut head) = test.lead().await;
+    let batches =
+        vec![vec![commit(1, &[(true, "c", "g"), (true, "c", "h")])], vec![commit(2, &[(false, "c", "g")])]];
+    write(&test, &mut head, batches).await;
+    let list = async |at| test.store.list(at, &"c".parse().unwrap(), None, 10).await.unwrap();
+    assert_eq!(shown(&list(1).await), [("c", "g", 1), ("c", "h", 1)]);
+    assert_eq!(shown(&list(2).await), [("c", "h", 1)]);
+    write(&test, &mut head, vec![vec![commit(3, &[(true, "c", "g")])]]).await;
+    assert_eq!(shown(&list(3).await), [("c", "g", 3), ("c", "h", 1)]);
+    assert_eq!(
+        shown(&list(1).await),
+        [("c", "g", 1), ("c", "h", 1)],
+        "what was is not changed by what came after"
+    );
+}
+
+async fn reads_show_the_revision_that_was_asked(test: TestStore) {
+    let (_, mut head) = test.lead().await;
+    let batches =
+        vec![vec![commit(1, &[(true, "c", "g")])], vec![commit(2, &[(true, "c", "h"), (false, "c", "g")])]];
+    write(&test, &mut head, batches).await;
+    let keys = [key("c", "g"), key("c", "h"), key("d", "g")];
+    let check = async |at| {
+        let owned = test.store.check(at, &keys).await.unwrap();
+        owned.iter().map(|one| one.game_id.to_string()).collect::<Vec<_>>()
+    };
+    assert_eq!(check(0).await, [""; 0]);
+    assert_eq!(check(1).await, ["g"]);
+    assert_eq!(check(2).await, ["h"]);
+    assert_eq!(shown(&test.store.snapshot(1, None, 10).await.unwrap()), [("c", "g", 1)]);
+    assert_eq!(shown(&test.store.snapshot(2, None, 10).await.unwrap()), [("c", "h", 2)]);
+}
+
+async fn replacing_within_a_batch_keeps_both_lives(test: TestStore) {
+    let (_, mut head) = test.lead().await;
+    let back_and_forth = vec![
+        commit(2, &[(false, "c", "g")]),
+        commit(3, &[(true, "c", "g")]),
+        commit(4, &[(true, "c", "h")]),
+        commit(5, &[(false, "c", "h")]),
+    ];
+    write(&test, &mut head, vec![vec![commit(1, &[(true, "c", "g")])], back_and_forth]).await;
+    for (at, expected) in [
+        (1, vec![("c", "g", 1)]),
+        (2, vec![]),
+        (3, vec![("c", "g", 3)]),
+        (4, vec![("c", "g", 3), ("c", "h", 4)]),
+        (5, vec![("c", "g", 3)]),
+    ] {
+        let entitlements = test.store.list(at, &"c".parse().unwrap(), None, 10).await.unwrap();
+        assert_eq!(shown(&entitlements), expected, "at revision {at}");
+    }
+}
+
+async fn pages_are_ordered_by_bytes_and_complete(test: TestStore) {
+    let (_, mut head) = test.lead().await;
+    let customers = ["a", "Z", "é", "B", "a b", "10", "9"];
+    let games = ["b-c", "b", "a10", "a9", "bc"];
+    let changes: Vec<_> = customers
+        .iter()
+        .flat_map(|customer| games.iter().map(move |game| (true, *customer, *game)))
+        .collect();
+    write(&test, &mut head, vec![vec![commit(1, &changes)]]).await;
+    let mut expected: Vec<_> = changes.iter().map(|(_, customer, game)| (*customer, *game, 1)).collect();
+    expected.sort_unstable();
+    for limit in [1, 3, 7, 100] {
+        let mut all = Vec::new();
+        loop {
+            let after = all.last().map(|last: &Entitlement| (last.customer_id.clone(), last.game_id.clone()));
+            let page = test.store.snapshot(1, after.as_ref(), limit).await.unwrap();
+            if page.is_empty() {
+                break;
+            }
+            all.extend(page);
+        }
+        assert_eq!(shown(&all), expected, "in pages of {limit}");
+    }
+    let first = test.store.list(1, &"Z".parse().unwrap(), None, 2).await.unwrap();
+    let second = test.store.list(1, &"Z".parse().unwrap(), Some(&first[1].game_id), 9).await.unwrap();
+    let listed: Vec<_> = first.iter().chain(&second).map(|one| one.game_id.as_str()).collect();
+    assert_eq!(listed, ["a10", "a9", "b", "b-c", "bc"]);
+}
+
+async fn ids_of_any_characters_are_kept(test: TestStore) {
+    let (_, mut head) = test.lead().await;
+    let customers =
+        ["'; DROP TABLE head; --", "{\"a\":[1]}", "💿 disc", "back\\slash", "100%", "null", "1e9"];
+    let changes: Vec<_> = customers.iter().map(|customer| (true, *customer, "g")).collect();
+    write(&test, &mut head, vec![vec![commit(1, &changes)]]).await;
+    for customer in customers {
+        let listed = test.store.list(1, &customer.parse().unwrap(), None, 9).await.unwrap();
+        assert_eq!(shown(&listed), [(customer, "g", 1)]);
+        assert_eq!(test.store.check(1, &[key(customer, "g")]).await.unwrap().len(), 1);
+    }
+}
+
+async fn the_log_is_in_order_and_whole(test: TestStore) {
+    let (_, mut head) = test.lead().await;
+    let one = |revision| commit(revision, &[(true, "c", &format!("g{revision}"))]);
+    let batches = vec![(1..=3).map(one).collect(), vec![one(4)], (5..=9).map(one).collect()];
+    write(&test, &mut head, batches).await;
+    let log = async |after, limit| {
+        let commits = test.store.log(after, limit).await.unwrap();
+        commits.iter().map(|commit| commit.revision).collect::<Vec<_>>()
+    };
+    assert_eq!(log(0, 100).await, (1..=9).collect::<Vec<_>>());
+    assert_eq!(log(1, 100).await, (2..=9).collect::<Vec<_>>(), "from the middle of a batch on");
+    assert_eq!(log(0, 2).await, (1..=4).collect::<Vec<_>>(), "at most two batches");
+    assert_eq!(log(9, 100).await, [0; 0]);
+}
+
+async fn outcomes_without_commits_are_kept(test: TestStore) {
+    let (_, head) = test.lead().await;
+    let batch = Batch { requests: vec![stored(request_id(1), 0)], ..Batch::default() };
+    test.store.commit(&head, &batch).await.unwrap();
+    assert_eq!(test.store.load(&[request_id(1)], &[]).await.unwrap().requests, batch.requests);
+    assert_eq!(test.lead().await.1.revision, 0, "a refusal takes no revision");
+}
