@@ -1,0 +1,147 @@
+//! Puts the parts together and serves.
+
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use database::OpenError;
+use futures_util::TryFutureExt;
+use gameshelf::catalog::{Catalog, CatalogError};
+use gameshelf::proto::purchase::DESCRIPTORS;
+use gameshelf::proto::purchase::v1::purchase_service_server::{PurchaseServiceServer, SERVICE_NAME};
+use mesh::environment::Environment;
+use mesh::inbound::{Health, ServeError, Server};
+use mesh::outbound::Outbound;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+use tonic::service::Routes;
+
+use crate::clients::{ArbiterClient, PaymentClient};
+use crate::grpc::Grpc;
+use crate::metrics::Metrics;
+use crate::purchases::Purchases;
+use crate::store::SharedStore;
+use crate::{Config, saga, store};
+
+/// Why the service could not go on: one sentence for whoever started it.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum RunError {
+    /// The catalogue's file cannot be read.
+    #[error("the catalogue {path} cannot be read: {source}")]
+    CatalogUnreadable {
+        /// The file.
+        path: String,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The catalogue's file is refused whole.
+    #[error("the catalogue {path} is wrong: {source}")]
+    CatalogWrong {
+        /// The file.
+        path: String,
+        /// The line, and what is wrong with it.
+        source: CatalogError,
+    },
+    /// The database cannot be used.
+    #[error(transparent)]
+    Store(#[from] OpenError),
+    /// The server failed.
+    #[error(transparent)]
+    Serve(#[from] ServeError),
+}
+
+impl RunError {
+    /// Whether a file that the service was given is at fault.
+    #[must_use]
+    pub fn is_bad_input(&self) -> bool {
+        matches!(self, Self::CatalogUnreadable { .. } | Self::CatalogWrong { .. })
+    }
+}
+
+/// Serves until `shutdown` is cancelled; then drains and finishes the steps that are under way. Orders that are
+/// not at their end then are finished after the next start.
+///
+/// While the database cannot be reached, it waits; the health is `NOT_SERVING` and requests are answered with UNAVAILABLE.
+/// Dropping the future stops serving at once; steps that are under way end by themselves, and only then is the database
+/// let go.
+///
+/// # Errors
+///
+/// When the catalogue or the database cannot be used, or the server fails.
+pub async fn run(
+    config: Config,
+    environment: Environment,
+    listener: TcpListener,
+    shutdown: CancellationToken,
+) -> Result<(), RunError> {
+    let catalog = Arc::new(crate::catalog::load(&config.catalog)?);
+    let server = Server::new(&[SERVICE_NAME], &config.inbound, &environment);
+    let service = Service {
+        purchases: Arc::default(),
+        health: server.health(),
+        // Ends with this future too, so that nothing goes on unseen when it is dropped.
+        stopping: shutdown.child_token(),
+        catalog,
+        environment,
+    };
+    let _guard = service.stopping.clone().drop_guard();
+    let grpc = Grpc::new(Arc::clone(&service.purchases), Duration::from_millis(config.buy_wait_ms));
+    let routes = Routes::new(
+        PurchaseServiceServer::new(grpc).max_decoding_message_size(config.inbound.max_message_bytes()),
+    );
+    let serving = server.serve(listener, routes, &[DESCRIPTORS], shutdown).map_err(RunError::from);
+    let ((), store) = tokio::try_join!(serving, Box::pin(service.work(&config)))?;
+    if let Some(store) = store {
+        store.close().await;
+    }
+    Ok(())
+}
+
+struct Service {
+    purchases: Arc<OnceLock<Purchases>>,
+    health: Health,
+    stopping: CancellationToken,
+    catalog: Arc<Catalog>,
+    environment: Environment,
+}
+
+impl Service {
+    /// Opens the store, works until the service stops, and returns the store, which requests may still use.
+    async fn work(&self, config: &Config) -> Result<Option<SharedStore>, RunError> {
+        let (url, timeout) = (&config.database_url, config.statement_timeout());
+        let open = || store::open(url, &config.database, timeout);
+        let opening = database::open_with_retry(config.database.retry(), open);
+        let store = tokio::select! {
+            opened = opening => opened?,
+            () = self.stopping.cancelled() => return Ok(None),
+        };
+        let metrics = Metrics::new();
+        let parts = self.parts(config, &store, &metrics);
+        let (saga, mut tasks) = saga::start(parts, config, self.stopping.clone()).await;
+        let purchases = Purchases {
+            store: Arc::clone(&store),
+            saga,
+            catalog: Arc::clone(&self.catalog),
+            environment: self.environment.clone(),
+            metrics,
+        };
+        // It is set here alone, and once.
+        let _ = self.purchases.set(purchases);
+        self.health.set_serving(true);
+        tracing::info!(database = %config.database_url, games = self.catalog.len(), "serving");
+        while tasks.join_next().await.is_some() {}
+        Ok(Some(store))
+    }
+
+    fn parts(&self, config: &Config, store: &SharedStore, metrics: &Metrics) -> saga::Parts {
+        let outbound = &config.outbound;
+        let peer = |name, address| Outbound::new(name, address, outbound, &self.environment);
+        saga::Parts {
+            store: Arc::clone(store),
+            payments: PaymentClient::new(&peer("payment", &config.payment_address), outbound),
+            arbiter: ArbiterClient::new(&peer("arbiter", &config.arbiter_address), outbound),
+            environment: self.environment.clone(),
+            metrics: metrics.clone(),
+        }
+    }
+}
