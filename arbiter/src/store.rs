@@ -1,6 +1,8 @@
 //! All SQL of the arbiter. The seam is [`Store`]; two stores stand behind it, and one suite of tests runs against both.
 
 mod error;
+#[cfg(test)]
+pub(crate) mod faulty;
 mod open;
 mod postgres;
 mod record;

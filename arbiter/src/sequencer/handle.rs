@@ -103,6 +103,12 @@ impl SequencerHandle {
         answer.await.unwrap_or(Err(SubmitError::Stopped))
     }
 
+    /// How many requests wait.
+    #[cfg(test)]
+    pub(super) fn waiting(&self) -> usize {
+        self.sender.max_capacity() - self.sender.capacity()
+    }
+
     fn enqueue(
         &self,
         submission: Submission,

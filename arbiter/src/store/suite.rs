@@ -1,24 +1,10 @@
 //! What every store must do, run against both.
 
-use super::testing::TestStore;
+use super::testing::{TestStore, on_both_stores};
 use super::{Batch, CommitError, Head, StoredRequest};
 use crate::domain::{
     Cause, Change, ChangeKind, Commit, Entitlement, Key, Outcome, Reason, RequestId, Revision, State, Verdict,
 };
-
-/// Runs each test against both stores.
-macro_rules! on_both_stores {
-    ($($test:ident),+ $(,)?) => {
-        mod sqlite {
-            $(#[tokio::test]
-            async fn $test() { super::$test(super::TestStore::sqlite().await).await; })+
-        }
-        mod postgres {
-            $(#[tokio::test]
-            async fn $test() { super::$test(super::TestStore::postgres().await).await; })+
-        }
-    };
-}
 
 on_both_stores!(
     leading_raises_the_epoch_and_keeps_the_store,

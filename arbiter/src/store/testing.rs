@@ -16,6 +16,21 @@ struct Defaults {
     database: DatabaseConfig,
 }
 
+/// Runs each test against both stores.
+macro_rules! on_both_stores {
+    ($($test:ident),+ $(,)?) => {
+        mod sqlite {
+            $(#[tokio::test]
+            async fn $test() { super::$test($crate::store::testing::TestStore::sqlite().await).await; })+
+        }
+        mod postgres {
+            $(#[tokio::test]
+            async fn $test() { super::$test($crate::store::testing::TestStore::postgres().await).await; })+
+        }
+    };
+}
+pub(crate) use on_both_stores;
+
 /// A store of its own, gone with the test.
 pub(crate) struct TestStore {
     pub(crate) store: SharedStore,

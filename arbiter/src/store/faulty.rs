@@ -1,0 +1,133 @@
+//! A store for tests that goes wrong when it is told to.
+
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
+
+use async_trait::async_trait;
+use tokio::sync::Semaphore;
+use uuid::Uuid;
+
+use super::{Batch, CommitError, Head, Loaded, SharedStore, Store, StoreError};
+use crate::domain::{Commit, CustomerId, Entitlement, GameId, Key, RequestId, Revision};
+
+/// What goes wrong with one commit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Fault {
+    /// It is applied, but its answer is lost.
+    LostAfter,
+    /// It is not applied, and its answer is lost.
+    LostBefore,
+    /// It is refused when it has more than one request.
+    RefusedTogether,
+    /// The store cannot be reached.
+    Unreachable,
+}
+
+/// Wraps a store. Commits take their faults from a queue; those after the last fault go well.
+#[derive(Debug)]
+pub(crate) struct FaultyStore {
+    inner: SharedStore,
+    faults: Mutex<VecDeque<Fault>>,
+    /// A permit lets one commit go on; without [`FaultyStore::hold_commits`] there are plenty.
+    gate: Semaphore,
+    commits: AtomicUsize,
+    waiting: Semaphore,
+}
+
+impl FaultyStore {
+    pub(crate) fn new(inner: SharedStore, faults: &[Fault]) -> Self {
+        Self {
+            inner,
+            faults: Mutex::new(faults.iter().copied().collect()),
+            gate: Semaphore::new(Semaphore::MAX_PERMITS / 2),
+            commits: AtomicUsize::new(0),
+            waiting: Semaphore::new(0),
+        }
+    }
+
+    /// Lets no commit begin until [`FaultyStore::release_commit`].
+    pub(crate) fn hold_commits(&self) {
+        self.gate.forget_permits(Semaphore::MAX_PERMITS);
+    }
+
+    /// Lets one commit go on.
+    pub(crate) fn release_commit(&self) {
+        self.gate.add_permits(1);
+    }
+
+    /// Waits until one more commit is held.
+    pub(crate) async fn commit_is_held(&self) {
+        self.waiting.acquire().await.expect("the semaphore stays open").forget();
+    }
+
+    /// How many commits were asked for.
+    pub(crate) fn commits(&self) -> usize {
+        self.commits.load(Ordering::SeqCst)
+    }
+}
+
+fn reset() -> sqlx::Error {
+    sqlx::Error::Io(std::io::ErrorKind::ConnectionReset.into())
+}
+
+#[async_trait]
+impl Store for FaultyStore {
+    async fn lead(&self, leader_id: Uuid, take_over: bool) -> Result<Option<Head>, StoreError> {
+        self.inner.lead(leader_id, take_over).await
+    }
+
+    async fn load(&self, requests: &[RequestId], keys: &[Key]) -> Result<Loaded, StoreError> {
+        self.inner.load(requests, keys).await
+    }
+
+    async fn commit(&self, head: &Head, batch: &Batch) -> Result<(), CommitError> {
+        self.commits.fetch_add(1, Ordering::SeqCst);
+        self.waiting.add_permits(1);
+        self.gate.acquire().await.expect("the semaphore stays open").forget();
+        let fault = self.faults.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
+        match fault {
+            Some(Fault::LostAfter) => {
+                self.inner.commit(head, batch).await?;
+                Err(CommitError::Unknown(reset()))
+            }
+            Some(Fault::LostBefore) => Err(CommitError::Unknown(reset())),
+            Some(Fault::Unreachable) => Err(CommitError::Before(StoreError::Unreachable(reset()))),
+            Some(Fault::RefusedTogether) if batch.requests.len() > 1 => {
+                Err(CommitError::Before(StoreError::Failed(sqlx::Error::RowNotFound)))
+            }
+            _ => self.inner.commit(head, batch).await,
+        }
+    }
+
+    async fn check(&self, at: Revision, keys: &[Key]) -> Result<Vec<Entitlement>, StoreError> {
+        self.inner.check(at, keys).await
+    }
+
+    async fn list(
+        &self,
+        at: Revision,
+        customer_id: &CustomerId,
+        after: Option<&GameId>,
+        limit: u32,
+    ) -> Result<Vec<Entitlement>, StoreError> {
+        self.inner.list(at, customer_id, after, limit).await
+    }
+
+    async fn snapshot(
+        &self,
+        at: Revision,
+        after: Option<&Key>,
+        limit: u32,
+    ) -> Result<Vec<Entitlement>, StoreError> {
+        self.inner.snapshot(at, after, limit).await
+    }
+
+    async fn log(&self, after: Revision, limit_batches: u32) -> Result<Vec<Commit>, StoreError> {
+        self.inner.log(after, limit_batches).await
+    }
+
+    async fn close(&self) {
+        self.inner.close().await;
+    }
+}
