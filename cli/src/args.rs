@@ -1,0 +1,90 @@
+//! The command line.
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::commands::{buy, grant, import, list, revoke, watch};
+use crate::output::Output;
+use crate::{ports, services, up};
+
+/// Which customer owns which game: a store's one source of truth, and the services around it
+#[derive(Debug, Parser)]
+#[command(name = "gameshelf", version, max_term_width = 100)]
+pub(crate) struct Cli {
+    #[command(flatten)]
+    pub(crate) common: Common,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// What stands before or after any command.
+#[derive(Args, Clone, Copy, Debug)]
+pub(crate) struct Common {
+    /// The port of the arbiter; purchase, game-list and payment-sandbox have the three after it
+    #[arg(
+        long,
+        global = true,
+        env = "GAMESHELF_PORT_BASE",
+        value_name = "PORT",
+        default_value_t = ports::DEFAULT_BASE,
+        value_parser = clap::value_parser!(u16).range(1..=i64::from(ports::MAX_BASE)),
+    )]
+    pub(crate) port_base: u16,
+    /// The form of the result
+    #[arg(long, global = true, value_enum, env = "GAMESHELF_OUTPUT", default_value_t = Output::Table)]
+    pub(crate) output: Output,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    Up(up::Options),
+    Buy(buy::Options),
+    List(list::Options),
+    Grant(grant::Options),
+    Revoke(revoke::Options),
+    Watch(watch::Options),
+    Import(import::Options),
+    /// Runs the arbiter: the only way to the data that says which customer owns which game
+    #[command(mut_arg("listen", services::arbiter_listen))]
+    Arbiter(Box<services::Arbiter>),
+    /// Runs purchase, which sells games
+    #[command(mut_arg("listen", services::purchase_listen))]
+    Purchase(Box<services::Purchase>),
+    /// Runs game-list, which shows customers their games
+    #[command(mut_arg("listen", services::game_list_listen))]
+    GameList(Box<services::GameList>),
+    /// Runs payment-sandbox, a payment provider for trying and testing
+    #[command(mut_arg("listen", services::payment_sandbox_listen))]
+    PaymentSandbox(Box<services::PaymentSandbox>),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn the_ports_may_be_named_before_or_after_the_command() {
+        for line in ["gameshelf --port-base 7500 watch", "gameshelf watch --port-base 7500"] {
+            assert_eq!(Cli::parse_from(line.split(' ')).common.port_base, 7500);
+        }
+    }
+
+    #[test]
+    fn bad_values_are_wrong_usage() {
+        for line in [
+            "gameshelf buy 42 Not-A-Slug",
+            "gameshelf list 42 --token t --at-most-ms 5",
+            "gameshelf grant 42",
+            "gameshelf buy 42 tiny-forest --expected-price-minor-units 5",
+            "gameshelf up --port-base 65535",
+        ] {
+            assert!(Cli::try_parse_from(line.split(' ')).is_err(), "{line}");
+        }
+    }
+}

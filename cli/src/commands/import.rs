@@ -1,0 +1,154 @@
+//! `gameshelf import`: takes over who owns what from an export of another store.
+
+mod rejects;
+mod rows;
+mod send;
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+use std::{fs, io};
+
+use clap::Args;
+use gameshelf::catalog::{self, Catalog};
+use serde::Serialize;
+
+use crate::clients::{ClientOptions, Clients};
+use crate::exit::{Failure, Kind};
+use crate::output::{self, Output};
+
+/// Takes over who owns what from a CSV file of another store
+///
+/// The file has the columns customer_id and game_title; a game's id is the slug of its title. Rows whose title is
+/// in no catalogue are rejected, each with its line and reason, into a file of their own. What is owned already is
+/// left alone, so an import that was interrupted is simply run again.
+#[derive(Args, Debug)]
+#[expect(clippy::doc_markdown, reason = "the text is shown as help, where backticks would be noise")]
+pub(crate) struct Options {
+    /// The export: a CSV file with the columns customer_id,game_title
+    file: PathBuf,
+    /// The catalogue
+    #[arg(long, value_name = "FILE")]
+    catalog: PathBuf,
+    /// Where the rejected rows go [default: NAME.rejects.csv in the current directory]
+    #[arg(long, value_name = "FILE")]
+    rejects: Option<PathBuf>,
+    /// The most games in one request
+    #[arg(long, value_name = "N", default_value_t = 500, value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    changes_per_request: u32,
+    /// The most requests in flight
+    #[arg(long, value_name = "N", default_value_t = 16, value_parser = clap::value_parser!(u32).range(1..=1024))]
+    in_flight: u32,
+    /// How long a request is tried again while the arbiter cannot be reached, in milliseconds
+    #[arg(long, value_name = "N", default_value_t = 30_000)]
+    give_up_after_ms: u64,
+    /// The most bytes of the file
+    #[arg(long, value_name = "N", default_value_t = 256 << 20)]
+    max_file_bytes: u64,
+    #[command(flatten)]
+    pub(crate) client: ClientOptions,
+}
+
+/// What an import did.
+#[derive(Serialize)]
+struct Imported {
+    granted: u64,
+    already_owned: u64,
+    rejected: usize,
+    customers: usize,
+    elapsed_ms: u64,
+    revision: u64,
+    rejects_file: String,
+}
+
+/// Imports the file and prints what was done.
+///
+/// # Errors
+///
+/// A file that is wrong or cannot be read, a refusal, or an arbiter that could not be reached for too long. What was
+/// granted by then stays granted.
+pub(crate) async fn run(options: Options, clients: &Clients, output: Output) -> Result<(), Failure> {
+    let clock = &clients.environment().clock;
+    let begun = clock.monotonic();
+    let catalog = read_catalog(&options.catalog)?;
+    let file = read_file(&options.file, options.max_file_bytes)?;
+    let rows = rows::read(&file, &catalog).map_err(|error| wrong_file(&options.file, error.to_string()))?;
+    drop(file);
+
+    let rejects_path = options.rejects.clone().unwrap_or_else(|| rejects::default_path(&options.file));
+    // Before anything is sent: a path that cannot be written is told while nothing has happened yet.
+    rejects::write(&rejects_path, &rows.rejected).map_err(|error| {
+        Failure::new(Kind::BadInput, "REJECTS_FILE", format!("{}: {error}", rejects_path.display()))
+            .hint("say where the rejected rows go with --rejects FILE")
+    })?;
+
+    let limits = send::Limits {
+        changes_per_request: usize::try_from(options.changes_per_request).unwrap_or(usize::MAX),
+        in_flight: usize::try_from(options.in_flight).unwrap_or(usize::MAX),
+        give_up_after: Duration::from_millis(options.give_up_after_ms),
+    };
+    let rejected = rows.rejected.len();
+    let already_owned_in_file = rows.repeated;
+    let sent = send::send(&rows.customers, clients, &limits).await?;
+    let elapsed = clock.monotonic().saturating_duration_since(begun);
+    print(
+        &Imported {
+            granted: sent.granted,
+            already_owned: sent.already_owned + already_owned_in_file,
+            rejected,
+            customers: sent.customers,
+            elapsed_ms: u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX),
+            revision: sent.revision,
+            rejects_file: rejects_path.display().to_string(),
+        },
+        output,
+    )
+}
+
+fn read_catalog(path: &Path) -> Result<Catalog, Failure> {
+    let bytes = read_file(path, u64::try_from(catalog::FILE_MAX_BYTES).unwrap_or(u64::MAX))?;
+    Catalog::parse(&bytes).map_err(|error| wrong_file(path, error.to_string()))
+}
+
+/// Reads a file of at most so many bytes.
+fn read_file(path: &Path, max_bytes: u64) -> Result<Vec<u8>, Failure> {
+    let cannot = |error: io::Error| {
+        Failure::new(Kind::BadInput, "FILE", format!("{}: {}", path.display(), error))
+            .with("file", path.display())
+    };
+    let file = fs::File::open(path).map_err(cannot)?;
+    let mut bytes = Vec::new();
+    // One byte more than allowed tells a file that is too large, however it says how large it is.
+    let mut reader = io::Read::take(file, max_bytes.saturating_add(1));
+    io::Read::read_to_end(&mut reader, &mut bytes).map_err(cannot)?;
+    if u64::try_from(bytes.len()).unwrap_or(u64::MAX) > max_bytes {
+        return Err(wrong_file(path, format!("the file has over {max_bytes} bytes")));
+    }
+    Ok(bytes)
+}
+
+fn wrong_file(path: &Path, what: String) -> Failure {
+    Failure::new(Kind::BadInput, "FILE", what)
+        .while_doing(&path.display().to_string())
+        .with("file", path.display())
+        .hint("nothing was imported")
+}
+
+fn print(imported: &Imported, output: Output) -> Result<(), Failure> {
+    if output == Output::Json {
+        return output::json(imported);
+    }
+    let mut table = output::table(&["granted", "already owned", "rejected", "customers", "revision", "time"]);
+    table.add_row([
+        imported.granted.to_string(),
+        imported.already_owned.to_string(),
+        imported.rejected.to_string(),
+        imported.customers.to_string(),
+        imported.revision.to_string(),
+        format!("{} ms", imported.elapsed_ms),
+    ]);
+    let mut lines = vec![output::render(&table)];
+    if imported.rejected > 0 {
+        lines.push(format!("each rejected row, with its line and reason: {}\n", imported.rejects_file));
+    }
+    output::text(&lines.concat())
+}

@@ -1,0 +1,313 @@
+//! `gameshelf watch`: tells every commit as it comes.
+
+use std::time::Duration;
+
+use clap::Args;
+use gameshelf::proto::arbiter::v1::change::Kind as ChangeKind;
+use gameshelf::proto::arbiter::v1::watch_request::Start;
+use gameshelf::proto::arbiter::v1::watch_response::Event;
+use gameshelf::proto::arbiter::v1::{
+    Commit, Entitlement, GetHeadRequest, SnapshotStart, WatchRequest, WatchResponse,
+};
+use serde::Serialize;
+use tonic::{Status, Streaming};
+
+use crate::clients::{ClientOptions, Clients};
+use crate::commands::reason_name;
+use crate::exit::{Failure, Kind};
+use crate::output::{self, Output};
+use crate::ports;
+
+const BACKOFF_MIN: Duration = Duration::from_millis(100);
+const BACKOFF_MAX: Duration = Duration::from_secs(2);
+
+/// Tells every change of ownership as it is committed
+///
+/// Begins with what is committed from now on. When the connection breaks it goes on after the last commit it told,
+/// so that none is left out or told twice.
+#[derive(Args, Debug)]
+pub(crate) struct Options {
+    /// Begin after the commit that returned this token
+    #[arg(long, value_name = "TOKEN", conflicts_with = "snapshot")]
+    after: Option<String>,
+    /// Tell first what everybody owns now
+    #[arg(long)]
+    snapshot: bool,
+    /// End after this many commits
+    #[arg(long, value_name = "N")]
+    limit: Option<u64>,
+    /// How long to try to reach an arbiter that has gone, in milliseconds
+    #[arg(long, value_name = "N", default_value_t = 60_000)]
+    give_up_after_ms: u64,
+    #[command(flatten)]
+    pub(crate) client: ClientOptions,
+}
+
+/// One line of JSON.
+#[derive(Serialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+enum Line<'a> {
+    /// Where the commits begin.
+    Started { revision: u64, token: &'a str },
+    /// A part of the state.
+    Entitlement { customer_id: &'a str, game_id: &'a str, since_revision: u64 },
+    /// The state is complete.
+    SnapshotEnd { revision: u64, token: &'a str },
+    /// A commit. The last of a message has the token to go on after.
+    Commit {
+        revision: u64,
+        commit_time: Option<String>,
+        request_id: &'a str,
+        reason: &'static str,
+        actor: &'a str,
+        order_id: &'a str,
+        changes: Vec<ChangeJson<'a>>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        token: Option<&'a str>,
+    },
+}
+
+#[derive(Serialize)]
+struct ChangeJson<'a> {
+    kind: &'static str,
+    customer_id: &'a str,
+    game_id: &'a str,
+}
+
+/// Tells commits until the limit is reached or nobody reads any more.
+///
+/// # Errors
+///
+/// That the token cannot be gone on after, or that the arbiter could not be reached for too long.
+pub(crate) async fn run(options: Options, clients: &Clients, output: Output) -> Result<(), Failure> {
+    let start = match (&options.after, options.snapshot) {
+        (Some(token), _) => Start::AfterToken(token.clone()),
+        (None, true) => Start::Snapshot(SnapshotStart {}),
+        (None, false) => Start::AfterToken(tell_start(clients, output).await?),
+    };
+    let mut watch = Watch { start, told: 0, limit: options.limit, output };
+    watch.follow(clients, Duration::from_millis(options.give_up_after_ms)).await
+}
+
+/// Tells where the commits begin, and gives the token of it.
+async fn tell_start(clients: &Clients, output: Output) -> Result<String, Failure> {
+    let head = clients.arbiter()?.get_head(GetHeadRequest {}).await;
+    let head = head.map_err(|status| Failure::from_status(ports::ARBITER.name, &status))?.into_inner();
+    let head = head.provenance.unwrap_or_default();
+    match output {
+        Output::Json => output::json(&Line::Started { revision: head.revision, token: &head.token })?,
+        Output::Table => {
+            output::text(&format!("every commit after revision {}; ctrl-C ends\n", head.revision))?;
+        }
+    }
+    Ok(head.token)
+}
+
+struct Watch {
+    start: Start,
+    told: u64,
+    limit: Option<u64>,
+    output: Output,
+}
+
+impl Watch {
+    /// Follows the stream, and goes on after the last token when it breaks.
+    async fn follow(&mut self, clients: &Clients, give_up_after: Duration) -> Result<(), Failure> {
+        let clock = &clients.environment().clock;
+        let mut backoff = BACKOFF_MIN;
+        let mut alone_since = None;
+        while !self.is_done() {
+            let mut client = clients.arbiter_streams()?;
+            let opened = client.watch(WatchRequest { start: Some(self.start.clone()) }).await;
+            let ended = match opened {
+                Ok(stream) => {
+                    let (heard, ended) = self.tell(stream.into_inner()).await?;
+                    if heard {
+                        (backoff, alone_since) = (BACKOFF_MIN, None);
+                    }
+                    ended
+                }
+                Err(status) => Some(status),
+            };
+            // A stream that ended without a status belongs to an arbiter that is stopping.
+            let status = ended.unwrap_or_else(|| Status::unavailable("the stream ended"));
+            let failure = Failure::from_status(ports::ARBITER.name, &status);
+            let now = clock.monotonic();
+            let since = *alone_since.get_or_insert(now);
+            let in_vain = now.saturating_duration_since(since) >= give_up_after;
+            if !self.is_done() && (failure.kind() != Kind::Unavailable || in_vain) {
+                return Err(failure);
+            }
+            tokio::time::sleep(backoff).await;
+            backoff = (backoff * 2).min(BACKOFF_MAX);
+        }
+        Ok(())
+    }
+
+    fn is_done(&self) -> bool {
+        self.limit.is_some_and(|limit| self.told >= limit)
+    }
+
+    /// Tells a stream to its end. Says whether it brought anything, and how it ended.
+    async fn tell(
+        &mut self,
+        mut stream: Streaming<WatchResponse>,
+    ) -> Result<(bool, Option<Status>), Failure> {
+        let mut heard = false;
+        while !self.is_done() {
+            match stream.message().await {
+                Ok(Some(message)) => {
+                    heard = true;
+                    if let Some(event) = message.event {
+                        self.tell_event(event)?;
+                    }
+                }
+                Ok(None) => return Ok((heard, None)),
+                Err(status) => return Ok((heard, Some(status))),
+            }
+        }
+        Ok((heard, None))
+    }
+
+    fn tell_event(&mut self, event: Event) -> Result<(), Failure> {
+        match event {
+            Event::SnapshotChunk(chunk) => {
+                chunk.entitlements.iter().try_for_each(|entitlement| self.tell_entitlement(entitlement))
+            }
+            Event::SnapshotEnd(end) => {
+                match self.output {
+                    Output::Json => {
+                        output::json(&Line::SnapshotEnd { revision: end.revision, token: &end.token })?;
+                    }
+                    Output::Table => output::text(&format!("this is all at revision {}\n", end.revision))?,
+                }
+                self.start = Start::AfterToken(end.token);
+                Ok(())
+            }
+            Event::Commits(commits) => {
+                let last = commits.commits.len().saturating_sub(1);
+                for (index, commit) in commits.commits.iter().enumerate() {
+                    if self.is_done() {
+                        return Ok(());
+                    }
+                    self.tell_commit(commit, (index == last).then_some(commits.token.as_str()))?;
+                    self.told += 1;
+                }
+                self.start = Start::AfterToken(commits.token);
+                Ok(())
+            }
+            Event::Bookmark(bookmark) => {
+                // A bookmark within a snapshot's time would skip the rest of the snapshot.
+                if matches!(self.start, Start::AfterToken(_)) {
+                    self.start = Start::AfterToken(bookmark.token);
+                }
+                Ok(())
+            }
+        }
+    }
+
+    fn tell_entitlement(&self, entitlement: &Entitlement) -> Result<(), Failure> {
+        let Entitlement { customer_id, game_id, since_revision } = entitlement;
+        match self.output {
+            Output::Json => {
+                output::json(&Line::Entitlement { customer_id, game_id, since_revision: *since_revision })
+            }
+            Output::Table => output::text(&format!("{since_revision}  {customer_id} owns {game_id}\n")),
+        }
+    }
+
+    fn tell_commit(&self, commit: &Commit, token: Option<&str>) -> Result<(), Failure> {
+        match self.output {
+            Output::Json => output::json(&line(commit, token)),
+            Output::Table => output::text(&in_words(commit)),
+        }
+    }
+}
+
+fn line<'a>(commit: &'a Commit, token: Option<&'a str>) -> Line<'a> {
+    let cause = commit.cause.as_ref();
+    let changes = commit.changes.iter().map(|change| ChangeJson {
+        kind: kind_name(change.kind()),
+        customer_id: &change.customer_id,
+        game_id: &change.game_id,
+    });
+    Line::Commit {
+        revision: commit.revision,
+        commit_time: commit.commit_time.as_ref().map(ToString::to_string),
+        request_id: &commit.request_id,
+        reason: cause.map_or("unknown", |cause| reason_name(cause.reason)),
+        actor: cause.map_or("", |cause| cause.actor.as_str()),
+        order_id: cause.map_or("", |cause| cause.order_id.as_str()),
+        changes: changes.collect(),
+        token,
+    }
+}
+
+fn kind_name(kind: ChangeKind) -> &'static str {
+    match kind {
+        ChangeKind::Granted => "granted",
+        ChangeKind::Revoked => "revoked",
+        ChangeKind::Unspecified => "unknown",
+    }
+}
+
+/// A line for each change; the revision stands before each, since one commit can have several.
+fn in_words(commit: &Commit) -> String {
+    let time = commit.commit_time.as_ref().map_or_else(String::new, ToString::to_string);
+    let cause = commit.cause.clone().unwrap_or_default();
+    let by = if cause.actor.is_empty() { String::new() } else { format!(" by {}", cause.actor) };
+    let reason = reason_name(cause.reason);
+    let lines = commit.changes.iter().map(|change| {
+        let verb = match change.kind() {
+            ChangeKind::Granted => "gets",
+            ChangeKind::Revoked => "loses",
+            ChangeKind::Unspecified => "?",
+        };
+        format!(
+            "{}  {time}  {} {verb} {} ({reason}{by})\n",
+            commit.revision, change.customer_id, change.game_id
+        )
+    });
+    lines.collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use gameshelf::proto::arbiter::v1::{Cause, Change, Reason};
+
+    fn commit() -> Commit {
+        Commit {
+            revision: 7,
+            commit_time: Some(prost_types::Timestamp { seconds: 1_700_000_000, nanos: 0 }),
+            request_id: "r".to_owned(),
+            cause: Some(Cause {
+                reason: Reason::Purchase.into(),
+                actor: "purchase".to_owned(),
+                order_id: "o".to_owned(),
+            }),
+            changes: vec![Change {
+                kind: ChangeKind::Granted.into(),
+                customer_id: "42".to_owned(),
+                game_id: "tiny-forest".to_owned(),
+            }],
+        }
+    }
+
+    #[test]
+    fn a_commit_is_a_line() {
+        assert_eq!(
+            in_words(&commit()),
+            "7  2023-11-14T22:13:20Z  42 gets tiny-forest (purchase by purchase)\n"
+        );
+    }
+
+    #[test]
+    fn a_commit_is_an_object() {
+        let json = serde_json::to_value(line(&commit(), Some("t"))).unwrap();
+        assert_eq!(json["type"], "commit");
+        assert_eq!(json["changes"][0]["kind"], "granted");
+        assert_eq!(json["token"], "t");
+        assert_eq!(json["commit_time"], "2023-11-14T22:13:20Z");
+    }
+}
