@@ -6,6 +6,8 @@
 
 mod hub;
 mod stream;
+#[cfg(test)]
+mod tests;
 
 pub(crate) use hub::Hub;
 pub(crate) use stream::{Event, Start, WatchError, WatchLimits, Watches};

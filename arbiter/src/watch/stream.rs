@@ -1,6 +1,6 @@
 //! One stream of Watch: snapshot, marker, then every later commit, with bookmarks in between.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
@@ -89,6 +89,12 @@ impl Watches {
         Self { store, hub, limits, slots, draining }
     }
 
+    /// How many more streams may be opened now.
+    #[cfg(test)]
+    pub(super) fn open_slots(&self) -> usize {
+        self.slots.available_permits()
+    }
+
     /// Opens a stream. It ends with an error as its last item, or when the receiver is dropped.
     ///
     /// # Errors
@@ -99,7 +105,7 @@ impl Watches {
             .try_acquire_owned()
             .map_err(|_| WatchError::TooMany { limit: self.limits.watchers })?;
         let (sender, receiver) = mpsc::channel(self.limits.queue_messages.max(1));
-        let end = Arc::new(std::sync::OnceLock::new());
+        let end = Arc::new(OnceLock::new());
         let stream = Stream {
             store: Arc::clone(&self.store),
             hub: Arc::clone(&self.hub),
@@ -123,8 +129,6 @@ impl Watches {
         Ok(EventReceiver { receiver, end })
     }
 }
-
-use std::sync::{Mutex, OnceLock, PoisonError};
 
 /// The reader's side of a stream.
 #[derive(Debug)]
