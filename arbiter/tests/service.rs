@@ -1,5 +1,8 @@
 //! The arbiter as its callers see it: `run` on a port of its own, called over gRPC through the mesh.
 
+#![expect(clippy::unwrap_used, reason = "a test fails by it")]
+#![expect(clippy::unnecessary_wraps, reason = "fields of messages are optional")]
+
 use std::path::Path;
 use std::time::Duration;
 

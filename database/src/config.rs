@@ -19,7 +19,11 @@ pub struct DatabaseConfig {
     pub retry_pause_ms: u64,
 
     /// Time for a connection to a database server to be made
-    #[arg(long = "database-connect-timeout-ms", value_name = "MS", env = "GAMESHELF_DATABASE_CONNECT_TIMEOUT_MS")]
+    #[arg(
+        long = "database-connect-timeout-ms",
+        value_name = "MS",
+        env = "GAMESHELF_DATABASE_CONNECT_TIMEOUT_MS"
+    )]
     #[arg(id = "database_connect_timeout_ms", default_value_t = 5_000, value_parser = value_parser!(u64).range(1..=600_000))]
     pub connect_timeout_ms: u64,
 
@@ -29,7 +33,11 @@ pub struct DatabaseConfig {
     pub readers: u32,
 
     /// Use a PostgreSQL server that may lose what it acknowledged (fsync or `synchronous_commit` off)
-    #[arg(long = "database-allow-unsafe", env = "GAMESHELF_DATABASE_ALLOW_UNSAFE", id = "database_allow_unsafe")]
+    #[arg(
+        long = "database-allow-unsafe",
+        env = "GAMESHELF_DATABASE_ALLOW_UNSAFE",
+        id = "database_allow_unsafe"
+    )]
     pub allow_unsafe: bool,
 }
 

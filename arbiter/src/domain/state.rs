@@ -131,7 +131,9 @@ mod tests {
     }
 
     fn after(mut state: State, commits: &[Commit]) -> Effects {
-        commits.iter().for_each(|commit| state.apply(commit));
+        for commit in commits {
+            state.apply(commit);
+        }
         state.into_effects()
     }
 

@@ -101,6 +101,7 @@ fn id(number: u64) -> RequestId {
     RequestId::new_v7(number, [3; 10])
 }
 
+#[expect(clippy::unnecessary_wraps, reason = "it is compared with what a request returns")]
 fn accepted(revision: u64, changed: &[bool], replayed: bool) -> Result<Answer, SubmitError> {
     let verdict = Verdict::Accepted { changed: changed.to_vec() };
     Ok(Answer { outcome: Outcome { revision, verdict }, replayed })

@@ -60,7 +60,9 @@ async fn batch_of(test: &TestStore, commits: Vec<Commit>) -> Batch {
     let keys = commits.iter().flat_map(|commit| &commit.changes);
     let keys: Vec<Key> = keys.map(|change| (change.customer_id.clone(), change.game_id.clone())).collect();
     let mut state = State::new(test.store.load(&[], &keys).await.unwrap().entitlements);
-    commits.iter().for_each(|commit| state.apply(commit));
+    for commit in &commits {
+        state.apply(commit);
+    }
     let requests = commits.iter().map(|commit| stored(commit.request_id, commit.revision)).collect();
     Batch { effects: state.into_effects(), requests, commits }
 }
