@@ -74,8 +74,8 @@ impl<E: std::error::Error> From<E> for Failure {
 }
 
 /// Runs a service as the whole process: sets up the runtime and telemetry, listens, and cancels the token on SIGTERM,
-/// ctrl-C and (where asked for) the end of the standard input. A second signal ends the process at once. Telemetry is
-/// flushed before this returns.
+/// ctrl-C and (where asked for) the end of the standard input. The same signal a second time ends the process at once.
+/// Telemetry is flushed before this returns.
 ///
 /// An error is printed as one sentence on standard error. The exit code is that of the [`Failure`], 1 for a plain
 /// error, 5 for an address in use or another error of configuration.

@@ -6,7 +6,6 @@ use std::sync::Arc;
 
 use futures_util::{Stream, StreamExt};
 use tokio::sync::watch;
-use tokio_stream::wrappers::WatchStream;
 use tonic::{Request, Response, Status};
 use tonic_health::pb::health_check_response::ServingStatus;
 use tonic_health::pb::health_server;
@@ -98,15 +97,22 @@ impl health_server::Health for HealthService {
                 unknown.chain(futures_util::stream::pending()).take_until(drained),
             )));
         }
-        let changes = WatchStream::new(self.health.state.subscribe());
-        // The last thing that a watcher hears is that the server stops; then the stream ends, so that it can drain.
-        let until_drained = changes.scan(false, |ended, state| {
-            let next = (!*ended).then(|| Ok(answer(status_of(state))));
-            *ended = state == State::Draining;
-            std::future::ready(next)
-        });
-        Ok(Response::new(Box::pin(until_drained)))
+        Ok(Response::new(Box::pin(changes(self.health.state.subscribe()))))
     }
+}
+
+/// The state now and after each change. The last thing that a watcher hears is that the server stops; then the stream
+/// ends, so that it does not hold the drain up.
+fn changes(state: watch::Receiver<State>) -> impl Stream<Item = Result<HealthCheckResponse, Status>> + Send {
+    futures_util::stream::unfold((state, None), |(mut state, told)| async move {
+        match told {
+            Some(State::Draining) => return None,
+            Some(_) => state.changed().await.ok()?,
+            None => {}
+        }
+        let now = *state.borrow_and_update();
+        Some((Ok(answer(status_of(now))), (state, Some(now))))
+    })
 }
 
 async fn wait_for_drain(mut state: watch::Receiver<State>) {

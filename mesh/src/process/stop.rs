@@ -8,18 +8,25 @@ use tokio_util::sync::CancellationToken;
 /// The exit code after a second signal, by which somebody says that the drain takes too long.
 const EXIT_AT_ONCE: i32 = 130;
 
-/// Cancels the token on SIGTERM, on ctrl-C, and (where asked for) when the standard input is closed. A second signal
-/// ends the process at once.
+/// Cancels the token on SIGTERM, on ctrl-C, and (where asked for) when the standard input is closed. The same signal a
+/// second time ends the process at once.
 pub(super) fn cancel_on_stop(shutdown: CancellationToken, on_stdin_close: bool) -> io::Result<()> {
     let mut signals = Signals::new()?;
     let stop = shutdown.clone();
     tokio::spawn(async move {
-        let signal = signals.next().await;
-        tracing::info!(signal, "stopping");
-        stop.cancel();
-        let signal = signals.next().await;
-        tracing::warn!(signal, "told to stop a second time: ending at once");
-        process::exit(EXIT_AT_ONCE);
+        let mut seen = Vec::with_capacity(2);
+        loop {
+            let signal = signals.next().await;
+            // A ctrl-C reaches the parent process too, which may well pass it on as SIGTERM: that is the same wish once
+            // more, and not an impatient one.
+            if seen.contains(&signal) {
+                tracing::warn!(signal, "told to stop a second time: ending at once");
+                process::exit(EXIT_AT_ONCE);
+            }
+            tracing::info!(signal, "stopping");
+            seen.push(signal);
+            stop.cancel();
+        }
     });
     if on_stdin_close {
         cancel_on_stdin_close(shutdown)?;

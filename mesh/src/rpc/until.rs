@@ -102,8 +102,8 @@ mod tests {
         StreamBody::new(futures_util::StreamExt::chain(first, futures_util::stream::pending()))
     }
 
-    async fn over() -> Status {
-        Status::deadline_exceeded("over")
+    fn over() -> std::future::Ready<Status> {
+        std::future::ready(Status::deadline_exceeded("over"))
     }
 
     #[tokio::test]

@@ -1,0 +1,11 @@
+//! What the mesh promises, seen from outside: a tiny service over real sockets on loopback.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+mod calls;
+mod drain;
+mod process;
+mod serving;
+mod streams;
+mod support;
+mod traces;
