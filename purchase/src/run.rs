@@ -48,6 +48,9 @@ pub enum RunError {
     /// The server failed.
     #[error(transparent)]
     Serve(#[from] ServeError),
+    /// A task that the service cannot do without ended early.
+    #[error("a defect: {0}")]
+    Defect(String),
 }
 
 impl RunError {
@@ -62,8 +65,8 @@ impl RunError {
 /// not at their end then are finished after the next start.
 ///
 /// While the database cannot be reached, it waits; the health is `NOT_SERVING` and requests are answered with UNAVAILABLE.
-/// Dropping the future stops serving at once; steps that are under way end by themselves, and only then is the database
-/// let go.
+/// Dropping the future stops everything at once, as the end of the process would: what is unfinished is finished after
+/// the next start.
 ///
 /// # Errors
 ///
@@ -129,7 +132,10 @@ impl Service {
         let _ = self.purchases.set(purchases);
         self.health.set_serving(true);
         tracing::info!(database = %config.database_url, games = self.catalog.len(), "serving");
-        while tasks.join_next().await.is_some() {}
+        while let Some(ended) = tasks.join_next().await {
+            // Without its worker the service would take orders that nobody finishes.
+            ended.map_err(|error| RunError::Defect(error.to_string()))?;
+        }
         Ok(Some(store))
     }
 

@@ -8,6 +8,7 @@ mod backlog;
 mod backoff;
 mod drive;
 mod ends;
+mod outages;
 mod scan;
 mod worker;
 

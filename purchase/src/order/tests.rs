@@ -36,12 +36,13 @@ pub(crate) fn order(minor_units: i64) -> Order {
 
 /// The provider's and the arbiter's books, and whether each will say yes.
 #[derive(Debug, Default)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
 struct World {
     declines: bool,
     owned_before: bool,
     authorized: bool,
     granted: bool,
-    captured: u32,
+    captured: bool,
     voided: bool,
 }
 
@@ -65,7 +66,7 @@ impl World {
             Step::Capture(_) if !self.authorized || self.voided => Err("captured what was not reserved"),
             Step::Capture(_) if !self.granted => Err("captured before the grant"),
             Step::Capture(_) => {
-                self.captured = 1;
+                self.captured = true;
                 Ok(Event::Captured)
             }
             Step::Void(_) if self.granted => Err("voided what was granted"),
@@ -80,8 +81,8 @@ impl World {
         let paid = order.payment.is_some();
         match &order.state {
             State::Completed(_) if !self.granted => Err("completed without a grant"),
-            State::Completed(_) if paid != (self.captured == 1) => Err("completed without the money"),
-            State::Refused(_) if self.captured > 0 => Err("refused and captured"),
+            State::Completed(_) if paid != self.captured => Err("completed without the money"),
+            State::Refused(_) if self.captured => Err("refused and captured"),
             State::Refused(_) if self.granted => Err("refused and granted"),
             State::Refused(_) if self.authorized && !self.voided => {
                 Err("refused and the money still reserved")

@@ -5,10 +5,14 @@ use mesh::trace;
 use tokio_util::sync::CancellationToken;
 use tracing::{Instrument, Span, field};
 
+use super::outages::Outages;
 use super::{Ends, Parts};
 use crate::clients::CallError;
 use crate::order::{Event, Order, Step, UnexpectedEvent, apply, next_step};
 use crate::store::StoreError;
+
+/// Reading an order is no step of it, but fails like one.
+const LOAD: &str = "load";
 
 /// How far an order was driven.
 #[derive(Debug, PartialEq, Eq)]
@@ -48,12 +52,13 @@ impl StepError {
 pub(super) struct Driver {
     parts: Parts,
     ends: Ends,
+    outages: Outages,
     stopping: CancellationToken,
 }
 
 impl Driver {
     pub(super) fn new(parts: Parts, ends: Ends, stopping: CancellationToken) -> Self {
-        Self { parts, ends, stopping }
+        Self { parts, ends, outages: Outages::default(), stopping }
     }
 
     /// Takes an order as far as it goes. `failures` is how often its present step failed before.
@@ -67,10 +72,13 @@ impl Driver {
             let order = match known.take() {
                 Some(order) => order,
                 None => match self.parts.store.by_id(order_id).await {
-                    Ok(Some(order)) => order,
-                    // Its writing was not acknowledged, and did not happen.
-                    Ok(None) => return Driven::Ended,
-                    Err(error) => return failed(order_id, "load", failures, &error.into()),
+                    Ok(order) => {
+                        self.succeeded(LOAD);
+                        // Without an order: its writing was not acknowledged, and did not happen.
+                        let Some(order) = order else { return Driven::Ended };
+                        order
+                    }
+                    Err(error) => return self.failed(order_id, LOAD, failures, &error.into()),
                 },
             };
             let Some(step) = next_step(&order) else {
@@ -80,33 +88,19 @@ impl Driver {
             if self.stopping.is_cancelled() {
                 return Driven::Interrupted;
             }
-            let span = self.span(&order, step, failures);
+            let span = span_of(&order, step, failures);
             match self.take_step(&order, step).instrument(span.clone()).await {
-                Ok(after) => known = after,
+                Ok(after) => {
+                    self.succeeded(step.name());
+                    known = after;
+                }
                 Err(error) => {
                     span.record("otel.status_code", "ERROR");
-                    return span.in_scope(|| failed(order_id, step.name(), failures, &error));
+                    return span.in_scope(|| self.failed(order_id, step.name(), failures, &error));
                 }
             }
             failures = 0;
         }
-    }
-
-    /// A span of the trace in which the order was made, which may have been before a restart.
-    fn span(&self, order: &Order, step: Step<'_>, failures: u32) -> Span {
-        let span = tracing::info_span!(
-            parent: None,
-            "order step",
-            otel.name = format!("order {}", step.name()),
-            otel.status_code = field::Empty,
-            order_id = %order.order_id,
-            step = step.name(),
-            attempt = failures.saturating_add(1),
-        );
-        if let Some(traceparent) = &order.traceparent {
-            trace::set_parent(&span, trace::parent_from(traceparent));
-        }
-        span
     }
 
     /// Does a step and writes what came of it. None when somebody else was faster: the order must be loaded again.
@@ -137,17 +131,43 @@ impl Driver {
             Step::Void(payment) => self.parts.payments.void(payment).await,
         }
     }
+
+    fn succeeded(&self, step: &'static str) {
+        if self.outages.succeeded(step) {
+            tracing::info!(step, "a step that had no known outcome works again");
+        }
+    }
+
+    fn failed(&self, order_id: OrderId, step: &'static str, failures: u32, error: &StepError) -> Driven {
+        let failures = failures.saturating_add(1);
+        if !error.is_transient() {
+            // Somebody has to mend something; the order tells of it ever more rarely.
+            if failures.is_power_of_two() {
+                tracing::error!(%order_id, step, failures, %error, "an order cannot go on; its step is repeated slowly");
+            }
+            return Driven::Hopeless { failures };
+        }
+        if self.outages.failed(step) {
+            tracing::warn!(%order_id, step, %error, "a step has no known outcome; it is repeated until it has one");
+        }
+        tracing::debug!(%order_id, step, failures, %error, "a step is repeated");
+        Driven::Failed { failures }
+    }
 }
 
-fn failed(order_id: OrderId, step: &str, failures: u32, error: &StepError) -> Driven {
-    let failures = failures.saturating_add(1);
-    if !error.is_transient() {
-        tracing::error!(%order_id, step, failures, %error, "an order cannot go on; its step is repeated slowly");
-        return Driven::Hopeless { failures };
+/// A span of the trace in which the order was made, which may have been before a restart.
+fn span_of(order: &Order, step: Step<'_>, failures: u32) -> Span {
+    let span = tracing::info_span!(
+        parent: None,
+        "order step",
+        otel.name = format!("order {}", step.name()),
+        otel.status_code = field::Empty,
+        order_id = %order.order_id,
+        step = step.name(),
+        attempt = failures.saturating_add(1),
+    );
+    if let Some(traceparent) = &order.traceparent {
+        trace::set_parent(&span, trace::parent_from(traceparent));
     }
-    // An outage fails every order many times: each order tells of it ever more rarely.
-    if failures.is_power_of_two() {
-        tracing::warn!(%order_id, step, failures, %error, "a step has no known outcome, and is repeated");
-    }
-    Driven::Failed { failures }
+    span
 }

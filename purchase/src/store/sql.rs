@@ -65,6 +65,17 @@ impl SqlStore<Postgres> {
 }
 
 impl<D: sqlx::Database> SqlStore<D> {
+    /// Runs a statement that only reads: without an answer it can be asked again, and nothing is in doubt.
+    async fn read<T>(
+        &self,
+        statement: impl Future<Output = Result<T, sqlx::Error>>,
+    ) -> Result<T, StoreError> {
+        self.timed(statement).await.map_err(|error| match error {
+            StoreError::Unknown(text) => StoreError::Unavailable(text),
+            error => error,
+        })
+    }
+
     /// Ends a statement that takes too long: a server that hangs must not hold an order up for ever.
     async fn timed<T>(
         &self,
@@ -129,13 +140,13 @@ macro_rules! store {
 
             async fn by_id(&self, order_id: OrderId) -> Result<Option<Order>, StoreError> {
                 let statement = sqlx::query(BY_ID).bind(order_id.to_string());
-                let row = self.timed(statement.fetch_optional(&self.readers)).await?;
+                let row = self.read(statement.fetch_optional(&self.readers)).await?;
                 row.map(|row| columns(&row)?.into_order()).transpose()
             }
 
             async fn by_request(&self, request_id: RequestId) -> Result<Option<Order>, StoreError> {
                 let statement = sqlx::query(BY_REQUEST).bind(request_id.to_string());
-                let row = self.timed(statement.fetch_optional(&self.readers)).await?;
+                let row = self.read(statement.fetch_optional(&self.readers)).await?;
                 row.map(|row| columns(&row)?.into_order()).transpose()
             }
 
@@ -147,7 +158,7 @@ macro_rules! store {
                 // Every id is greater than the empty text.
                 let after = after.map(|order_id| order_id.to_string()).unwrap_or_default();
                 let statement = sqlx::query(UNFINISHED).bind(after).bind(i64::from(limit));
-                let rows = self.timed(statement.fetch_all(&self.readers)).await?;
+                let rows = self.read(statement.fetch_all(&self.readers)).await?;
                 rows.iter().map(order_id_of).collect()
             }
 

@@ -12,7 +12,7 @@ use super::SharedStore;
 use crate::order::tests::{grant, order};
 use crate::order::{ContentHash, Event, Order, Refusal, State, apply};
 
-#[path = "../../tests/support/postgres.rs"]
+#[path = "../../tests/service/postgres.rs"]
 mod postgres_database;
 
 const AT: u64 = 1_700_000_000_500;

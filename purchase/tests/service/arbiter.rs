@@ -1,0 +1,116 @@
+//! An arbiter that keeps its books in memory and fails on demand.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::{Arc, Mutex};
+
+use gameshelf::errors::{ErrorBuilder, Reason};
+use gameshelf::proto::arbiter::v1::arbiter_service_server::{ArbiterService, ArbiterServiceServer};
+use gameshelf::proto::arbiter::v1::{
+    CheckOwnershipRequest, CheckOwnershipResponse, GetHeadRequest, GetHeadResponse, GrantRequest,
+    GrantResponse, ListEntitlementsRequest, ListEntitlementsResponse, RevokeRequest, RevokeResponse,
+    WatchRequest, WatchResponse,
+};
+use tokio_stream::Empty;
+use tonic::service::Routes;
+use tonic::{Request, Response, Status};
+
+use crate::faults::Script;
+
+#[derive(Clone, Debug)]
+pub(crate) struct Arbiter {
+    script: Script,
+    books: Arc<Mutex<Books>>,
+}
+
+#[derive(Debug, Default)]
+struct Books {
+    revision: u64,
+    owned: HashSet<(String, String)>,
+    /// The revision of each request that was granted, or none for a refused one.
+    outcomes: HashMap<String, Option<u64>>,
+}
+
+impl Arbiter {
+    pub(crate) fn new(script: Script) -> Self {
+        Self { script, books: Arc::default() }
+    }
+
+    pub(crate) fn routes(&self) -> Routes {
+        Routes::new(ArbiterServiceServer::new(self.clone()))
+    }
+
+    /// The customer gets the game in another way.
+    pub(crate) fn give(&self, customer_id: &str, game_id: &str) {
+        let mut books = self.books.lock().unwrap();
+        books.revision += 1;
+        books.owned.insert((customer_id.to_owned(), game_id.to_owned()));
+    }
+
+    pub(crate) fn owns(&self, customer_id: &str, game_id: &str) -> bool {
+        self.books.lock().unwrap().owned.contains(&(customer_id.to_owned(), game_id.to_owned()))
+    }
+
+    fn decide(&self, request: &GrantRequest) -> Result<GrantResponse, Status> {
+        let mut books = self.books.lock().unwrap();
+        let known = books.outcomes.get(&request.request_id).copied();
+        let outcome = known.unwrap_or_else(|| {
+            let pair = (request.customer_id.clone(), request.game_ids[0].clone());
+            let outcome = books.owned.insert(pair).then(|| books.revision + 1);
+            books.revision = outcome.unwrap_or(books.revision);
+            books.outcomes.insert(request.request_id.clone(), outcome);
+            outcome
+        });
+        let replayed = known.is_some();
+        match outcome {
+            Some(revision) => {
+                Ok(GrantResponse { revision, token: format!("t{revision}"), replayed, results: Vec::new() })
+            }
+            None => Err(ErrorBuilder::new(Reason::AlreadyOwned, "owned")
+                .with("revision", books.revision)
+                .with("token", format!("t{}", books.revision))
+                .build()),
+        }
+    }
+}
+
+#[tonic::async_trait]
+impl ArbiterService for Arbiter {
+    async fn grant(&self, request: Request<GrantRequest>) -> Result<Response<GrantResponse>, Status> {
+        let fault = self.script.begin("grant", &request.get_ref().request_id, &request).await?;
+        let outcome = self.decide(request.get_ref());
+        Script::end(fault).await?;
+        outcome.map(Response::new)
+    }
+
+    async fn revoke(&self, _: Request<RevokeRequest>) -> Result<Response<RevokeResponse>, Status> {
+        Err(not_called())
+    }
+
+    async fn check_ownership(
+        &self,
+        _: Request<CheckOwnershipRequest>,
+    ) -> Result<Response<CheckOwnershipResponse>, Status> {
+        Err(not_called())
+    }
+
+    async fn list_entitlements(
+        &self,
+        _: Request<ListEntitlementsRequest>,
+    ) -> Result<Response<ListEntitlementsResponse>, Status> {
+        Err(not_called())
+    }
+
+    async fn get_head(&self, _: Request<GetHeadRequest>) -> Result<Response<GetHeadResponse>, Status> {
+        Err(not_called())
+    }
+
+    type WatchStream = Empty<Result<WatchResponse, Status>>;
+
+    async fn watch(&self, _: Request<WatchRequest>) -> Result<Response<Self::WatchStream>, Status> {
+        Err(not_called())
+    }
+}
+
+fn not_called() -> Status {
+    Status::unimplemented("the purchase service never calls this")
+}

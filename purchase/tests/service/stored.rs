@@ -1,0 +1,37 @@
+//! Looks into the service's database from outside, while the service runs.
+
+use std::path::Path;
+
+use sqlx::sqlite::SqliteConnectOptions;
+use sqlx::{ConnectOptions, Connection, Row};
+
+/// What is on disk of an order.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Stored {
+    pub(crate) state: String,
+    pub(crate) has_payment_token: bool,
+}
+
+/// The order that has this id for one of its steps; none when nothing of it is on disk.
+pub(crate) async fn of_step(path: &Path, id: &str) -> Option<Stored> {
+    let mut connection = SqliteConnectOptions::new().filename(path).read_only(true).connect().await.ok()?;
+    let row = sqlx::query(
+        "SELECT state, payment_token FROM orders \
+         WHERE $1 IN (payment_id, grant_request_id, capture_request_id, void_request_id)",
+    )
+    .bind(id.to_owned())
+    .fetch_optional(&mut connection)
+    .await
+    .unwrap()?;
+    connection.close().await.unwrap();
+    let token: Option<String> = row.get("payment_token");
+    Some(Stored { state: row.get("state"), has_payment_token: token.is_some() })
+}
+
+/// How many orders are on disk.
+pub(crate) async fn count(path: &Path) -> i64 {
+    let mut connection = SqliteConnectOptions::new().filename(path).read_only(true).connect().await.unwrap();
+    let row = sqlx::query("SELECT count(*) FROM orders").fetch_one(&mut connection).await.unwrap();
+    connection.close().await.unwrap();
+    row.get(0)
+}

@@ -1,0 +1,65 @@
+//! A purchase is one trace, also when it is finished after a restart.
+
+use std::sync::{Arc, Mutex};
+
+use gameshelf::proto::purchase::v1::OrderState;
+use opentelemetry_sdk::error::OTelSdkResult;
+use opentelemetry_sdk::propagation::TraceContextPropagator;
+use opentelemetry_sdk::trace::{SdkTracerProvider, SpanData, SpanExporter};
+use tracing::Instrument;
+use tracing_subscriber::layer::SubscriberExt;
+
+use crate::shop::{World, purchase};
+
+/// Keeps the spans that ended.
+#[derive(Clone, Debug, Default)]
+struct Collector {
+    spans: Arc<Mutex<Vec<SpanData>>>,
+}
+
+impl SpanExporter for Collector {
+    async fn export(&self, spans: Vec<SpanData>) -> OTelSdkResult {
+        self.spans.lock().unwrap().extend(spans);
+        Ok(())
+    }
+}
+
+// One thread, so that the subscriber of this test is that of all its tasks.
+#[tokio::test(flavor = "current_thread")]
+async fn a_purchase_finished_after_a_restart_is_one_trace() {
+    // As mesh::telemetry does for a process.
+    opentelemetry::global::set_text_map_propagator(TraceContextPropagator::new());
+    let collector = Collector::default();
+    let provider = SdkTracerProvider::builder().with_simple_exporter(collector.clone()).build();
+    let subscriber = tracing_subscriber::registry().with(mesh::telemetry::span_layer(&provider));
+    let _guard = tracing::subscriber::set_default(subscriber);
+
+    let world = World::new(&["--buy-wait-ms=20"]).await;
+    world.script.set_arbiter_down(true);
+    let shop = world.open().await;
+    let request = purchase("paid", "approve");
+    let buying = tracing::info_span!("the buyer");
+    let order = shop.bought(&request).instrument(buying).await;
+    shop.stop().await.unwrap();
+    world.script.set_arbiter_down(false);
+    let shop = world.open().await;
+    shop.until(&order.order_id, OrderState::Completed).await;
+    shop.stop().await.unwrap();
+
+    let spans = collector.spans.lock().unwrap().clone();
+    let buyer = spans.iter().find(|span| span.name == "the buyer").expect("the buyer's span");
+    let trace_id = buyer.span_context.trace_id();
+    for step in ["order authorize", "order grant", "order capture"] {
+        let steps: Vec<_> = spans.iter().filter(|span| span.name == step).collect();
+        assert!(!steps.is_empty(), "{step} is a span");
+        assert!(steps.iter().all(|span| span.span_context.trace_id() == trace_id), "{step} is in the trace");
+        let has = |key: &str| {
+            steps.iter().all(|span| span.attributes.iter().any(|attribute| attribute.key.as_str() == key))
+        };
+        assert!(has("order_id") && has("step") && has("attempt"), "{steps:?}");
+    }
+    for seen in world.script.seen() {
+        let traceparent = seen.traceparent.expect("every call carries the trace");
+        assert!(traceparent.contains(&trace_id.to_string()), "{}: {traceparent}", seen.call);
+    }
+}
