@@ -1,0 +1,12 @@
+//! The whole mesh, tested from outside: the executable is started as a person starts it, and killed as things are killed.
+
+mod bad_input;
+mod dependencies;
+mod harness;
+mod importing;
+mod other_languages;
+mod outages;
+mod postgres;
+mod purchases;
+mod supervision;
+mod traces;
