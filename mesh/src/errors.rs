@@ -99,6 +99,15 @@ pub(crate) fn deadline_exceeded(timeout: Duration) -> Status {
     status(Reason::DeadlineExceeded, message, &[("timeout_ms", timeout_ms)])
 }
 
+/// A message over the limit.
+pub(crate) fn message_too_large(bytes: impl fmt::Display, limit: impl fmt::Display) -> Status {
+    status(
+        Reason::MessageTooLarge,
+        format!("the message has {bytes} bytes, the limit is {limit}"),
+        &[("bytes", bytes.to_string()), ("limit_bytes", limit.to_string())],
+    )
+}
+
 /// The reason that a status carries, or none when it is not one of the mesh's.
 #[must_use]
 pub fn reason_of(status: &Status) -> Option<Reason> {

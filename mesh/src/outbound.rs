@@ -6,6 +6,7 @@ mod backoff;
 mod config;
 mod deadline;
 mod retry;
+mod size;
 mod trace;
 mod transport;
 

@@ -7,7 +7,7 @@ use http::HeaderMap;
 use tonic::Code;
 
 pub(crate) use observe::{Instruments, Observation, Observed, Side};
-pub(crate) use until::{Ending, Until};
+pub(crate) use until::{Ending, Until, trailers};
 
 const GRPC_STATUS: &str = "grpc-status";
 

@@ -85,11 +85,7 @@ fn too_large(text: &str) -> Option<Status> {
     let (bytes, rest) = rest.split_once(" bytes, the limit is: ")?;
     let (limit, _) = rest.split_once(" bytes")?;
     let (bytes, limit): (u64, u64) = (bytes.parse().ok()?, limit.parse().ok()?);
-    Some(errors::status(
-        Reason::MessageTooLarge,
-        format!("the message has {bytes} bytes, the limit is {limit}"),
-        &[("bytes", bytes.to_string()), ("limit_bytes", limit.to_string())],
-    ))
+    Some(errors::message_too_large(bytes, limit))
 }
 
 /// prost's text for bytes that cannot be decoded, which tonic takes for a defect of the server.

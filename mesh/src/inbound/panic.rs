@@ -3,18 +3,25 @@
 
 use std::any::Any;
 use std::convert::Infallible;
-use std::panic::AssertUnwindSafe;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::Pin;
 use std::task::{Context, Poll};
 
+use bytes::Bytes;
 use futures_util::FutureExt;
 use futures_util::future::{CatchUnwind, Map};
 use http::{Request, Response};
+use http_body::{Frame, SizeHint};
+use pin_project_lite::pin_project;
+use tonic::Status;
 use tonic::body::Body;
 use tower::{Layer, Service};
 
 use crate::errors::{self, Reason};
+use crate::rpc;
 
 type Caught<B> = Result<Result<Response<B>, Infallible>, Box<dyn Any + Send>>;
+type Answer<B> = Result<Response<Guarded<B>>, Infallible>;
 
 /// Answers INTERNAL for a handler that panics.
 #[derive(Clone, Copy, Debug)]
@@ -38,10 +45,9 @@ where
     S: Service<Request<Body>, Response = Response<B>, Error = Infallible>,
     B: Default,
 {
-    type Response = Response<B>;
+    type Response = Response<Guarded<B>>;
     type Error = Infallible;
-    type Future =
-        Map<CatchUnwind<AssertUnwindSafe<S::Future>>, fn(Caught<B>) -> Result<Response<B>, Infallible>>;
+    type Future = Map<CatchUnwind<AssertUnwindSafe<S::Future>>, fn(Caught<B>) -> Answer<B>>;
 
     fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
         self.inner.poll_ready(context)
@@ -53,9 +59,51 @@ where
     }
 }
 
-fn answer<B: Default>(caught: Caught<B>) -> Result<Response<B>, Infallible> {
-    caught.unwrap_or_else(|_| {
-        let message = "the service failed by a defect of its own; its log says more";
-        Ok(errors::status(Reason::Panic, message, &[]).into_http())
-    })
+fn answer<B: Default>(caught: Caught<B>) -> Answer<B> {
+    match caught {
+        Ok(answer) => answer.map(|response| response.map(|body| Guarded { body, ended: false })),
+        Err(_) => Ok(panicked().into_http()),
+    }
+}
+
+fn panicked() -> Status {
+    errors::status(Reason::Panic, "the service failed by a defect of its own; its log says more", &[])
+}
+
+pin_project! {
+    /// A body that ends with INTERNAL when what makes it panics.
+    #[derive(Debug, Default)]
+    pub(super) struct Guarded<B> {
+        #[pin]
+        body: B,
+        ended: bool,
+    }
+}
+
+impl<B: http_body::Body<Data = Bytes, Error = Status>> http_body::Body for Guarded<B> {
+    type Data = Bytes;
+    type Error = Status;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
+        let this = self.project();
+        if *this.ended {
+            return Poll::Ready(None);
+        }
+        // A body that has panicked is not polled again.
+        catch_unwind(AssertUnwindSafe(|| this.body.poll_frame(context))).unwrap_or_else(|_| {
+            *this.ended = true;
+            Poll::Ready(Some(rpc::trailers(&panicked())))
+        })
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.ended || self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
 }

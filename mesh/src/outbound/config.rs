@@ -59,7 +59,7 @@ pub struct OutboundConfig {
     #[arg(value_parser = value_parser!(u64).range(1..=DAY_MS))]
     pub keepalive_timeout_ms: u64,
 
-    /// Largest message that is sent; a stub applies it to what it receives
+    /// Largest message that is sent or received
     #[arg(id = "outbound_max_message_bytes", long = "outbound-max-message-bytes", value_name = "BYTES")]
     #[arg(env = "GAMESHELF_OUTBOUND_MAX_MESSAGE_BYTES", default_value_t = 4 * 1024 * 1024)]
     #[arg(value_parser = value_parser!(u32).range(1024..=256 * 1024 * 1024))]
@@ -79,7 +79,8 @@ impl OutboundConfig {
         Duration::from_millis(self.attempt_timeout_ms)
     }
 
-    /// The largest message: `Client::new(..).max_decoding_message_size(config.max_message_bytes())`.
+    /// The largest message. A generated client has a limit of its own, 4 MiB; where this one is larger, raise it:
+    /// `Client::new(..).max_decoding_message_size(config.max_message_bytes())`.
     #[must_use]
     pub fn max_message_bytes(&self) -> usize {
         usize::try_from(self.max_message_bytes).unwrap_or(usize::MAX)

@@ -24,11 +24,8 @@ use tracing_opentelemetry::OpenTelemetrySpanExt;
 
 use super::backoff::Backoff;
 use super::deadline::CallDeadline;
-use crate::errors::{self, Reason};
-use crate::rpc;
-
-/// What gRPC puts before each message: a flag and the length.
-const PREFIX_BYTES: usize = 5;
+use super::size::PREFIX_BYTES;
+use crate::{errors, rpc};
 
 /// Repeats calls that found the peer unavailable.
 #[derive(Clone)]
@@ -165,19 +162,11 @@ async fn buffer(mut body: Body, max_message_bytes: usize) -> Result<Bytes, Statu
         let Ok(data) = frame?.into_data() else { continue };
         if buffered.len() + data.len() > limit {
             let bytes = (buffered.len() + data.len()).saturating_sub(PREFIX_BYTES);
-            return Err(too_large(bytes, max_message_bytes));
+            return Err(errors::message_too_large(bytes, max_message_bytes));
         }
         buffered.extend_from_slice(&data);
     }
     Ok(buffered.freeze())
-}
-
-fn too_large(bytes: usize, limit: usize) -> Status {
-    errors::status(
-        Reason::MessageTooLarge,
-        format!("the message has {bytes} bytes or more, the limit is {limit}"),
-        &[("bytes", bytes.to_string()), ("limit_bytes", limit.to_string())],
-    )
 }
 
 #[cfg(test)]

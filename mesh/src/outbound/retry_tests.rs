@@ -2,6 +2,7 @@ use std::sync::Mutex;
 
 use super::*;
 use crate::environment::SystemRandom;
+use crate::errors::Reason;
 
 /// What a peer was sent, attempt by attempt.
 type Seen = Arc<Mutex<Vec<Bytes>>>;

@@ -16,6 +16,7 @@ use tonic::transport::{Channel, Endpoint};
 use tonic::{Code, Status};
 use tower::{Service, service_fn};
 
+use super::size::Limited;
 use super::{Address, OutboundConfig};
 use crate::environment::Environment;
 use crate::errors::{self, Reason};
@@ -25,6 +26,7 @@ use crate::errors::{self, Reason};
 pub(crate) struct Transport {
     channel: Channel,
     peer: Arc<str>,
+    max_message_bytes: usize,
 }
 
 impl Transport {
@@ -49,7 +51,11 @@ impl Transport {
             let connecting = connector.connect(host.clone(), port);
             async move { connecting.await.map(TokioIo::new) }
         });
-        Self { channel: endpoint.connect_with_connector_lazy(connect), peer: peer.clone() }
+        Self {
+            channel: endpoint.connect_with_connector_lazy(connect),
+            peer: peer.clone(),
+            max_message_bytes: config.max_message_bytes(),
+        }
     }
 }
 
@@ -69,12 +75,14 @@ impl Service<Request<Body>> for Transport {
 
     fn call(&mut self, request: Request<Body>) -> Self::Future {
         let answer = self.channel.call(request);
-        let peer = self.peer.clone();
+        let (peer, limit) = (self.peer.clone(), self.max_message_bytes);
         Box::pin(async move {
             match answer.await {
-                // A connection that is lost while the answer arrives is an error of the transport as well.
-                Ok(response) => Ok(response
-                    .map(|body| Body::new(body.map_err(move |status| status_of(&peer, Box::new(status)))))),
+                Ok(response) => Ok(response.map(|body| {
+                    // A connection that is lost while the answer arrives is an error of the transport as well.
+                    let body = body.map_err(move |status| status_of(&peer, Box::new(status)));
+                    Body::new(Limited::new(body, limit))
+                })),
                 Err(error) => Err(status_of(&peer, error.into())),
             }
         })

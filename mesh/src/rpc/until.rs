@@ -84,7 +84,8 @@ where
     }
 }
 
-fn trailers(status: &Status) -> Result<Frame<Bytes>, Status> {
+/// The trailers by which a server ends an answer that it has begun.
+pub(crate) fn trailers(status: &Status) -> Result<Frame<Bytes>, Status> {
     let mut trailers = HeaderMap::new();
     status.add_header(&mut trailers)?;
     Ok(Frame::trailers(trailers))

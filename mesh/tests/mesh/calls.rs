@@ -221,6 +221,16 @@ async fn a_peer_that_is_not_there_is_unreachable_after_bounded_attempts() {
 }
 
 #[tokio::test]
+async fn an_answer_over_the_limit_is_told_as_every_message_over_a_limit() {
+    let peer =
+        Peer::start(&InboundConfig::default(), Echo::new(|_| async { Ok(text("x".repeat(2000))) })).await;
+    let config = OutboundConfig { max_message_bytes: 1024, ..quick() };
+    let status = soon(say(peer.outbound(&config).calls(), text(""))).await.unwrap_err();
+    assert_eq!(status.code(), Code::InvalidArgument);
+    assert_eq!(reason_of(&status), Some(Reason::MessageTooLarge));
+}
+
+#[tokio::test]
 async fn a_peer_that_starts_late_is_reached() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::StreamExt;
 use mesh::errors::{Reason, reason_of};
 use mesh::inbound::InboundConfig;
 use mesh::outbound::OutboundConfig;
@@ -13,7 +14,7 @@ use tonic_health::pb::health_check_response::ServingStatus;
 use tonic_health::pb::health_client::HealthClient;
 use tonic_types::StatusExt;
 
-use crate::support::{Echo, Peer, SAY, SERVICE, Text, say, soon, status_of, text, unary};
+use crate::support::{Echo, Peer, SAY, SERVICE, Text, follow, say, soon, status_of, text, unary};
 
 fn once() -> OutboundConfig {
     OutboundConfig { attempts: 1, ..OutboundConfig::default() }
@@ -66,6 +67,23 @@ async fn a_panic_is_an_internal_error_that_tells_nothing() {
     assert_eq!(reason_of(&status), Some(Reason::Panic));
     assert!(!format!("{status:?}").contains("secret"));
     assert!(soon(say(outbound.calls(), text("next"))).await.is_ok());
+}
+
+#[tokio::test]
+async fn a_panic_within_a_stream_ends_the_stream_with_an_internal_error() {
+    let panicking = || {
+        let later = futures_util::stream::once(async {
+            tokio::task::yield_now().await;
+            panic!("a secret")
+        });
+        tokio_stream::iter([Ok(text("one"))]).chain(later)
+    };
+    let peer = Peer::start(&InboundConfig::default(), Echo::plain().following(panicking)).await;
+    let mut stream = soon(follow(&peer.outbound(&once()))).await.unwrap();
+    assert_eq!(soon(stream.message()).await.unwrap().unwrap().text, "one");
+    let status = soon(stream.message()).await.unwrap_err();
+    assert_eq!(status.code(), Code::Internal);
+    assert_eq!(reason_of(&status), Some(Reason::Panic));
 }
 
 #[tokio::test]
