@@ -1,0 +1,66 @@
+//! Messages of Watch turned into events, checked once.
+
+use gameshelf::proto::arbiter::v1;
+use gameshelf::proto::arbiter::v1::change::Kind;
+use gameshelf::proto::arbiter::v1::watch_response::Event as Message;
+use gameshelf::tokens::Token;
+
+use crate::model::{Change, Commit, Entitlement};
+
+/// What the stream says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Event {
+    /// A part of the state at the snapshot's revision.
+    Chunk { revision: u64, rows: Vec<Entitlement> },
+    /// The snapshot is complete.
+    SnapshotEnd(Token),
+    /// Whole commits, and the token of the last.
+    Commits(Vec<Commit>, Token),
+    /// Nothing at or below this is still to come.
+    Bookmark(Token),
+}
+
+/// A message that this version cannot apply.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("a message of the stream {0}")]
+pub(crate) struct Malformed(&'static str);
+
+pub(crate) fn event(message: v1::WatchResponse) -> Result<Event, Malformed> {
+    match message.event.ok_or(Malformed("is of no known kind"))? {
+        Message::SnapshotChunk(chunk) => {
+            let rows = chunk.entitlements.into_iter().map(entitlement).collect();
+            Ok(Event::Chunk { revision: chunk.revision, rows })
+        }
+        Message::SnapshotEnd(end) => Ok(Event::SnapshotEnd(token(&end.token, end.revision)?)),
+        Message::Bookmark(bookmark) => Ok(Event::Bookmark(token(&bookmark.token, bookmark.revision)?)),
+        Message::Commits(commits) => {
+            let last = commits.commits.last().ok_or(Malformed("has no commits"))?.revision;
+            let token = token(&commits.token, last)?;
+            let commits = commits.commits.into_iter().map(commit).collect::<Result<_, _>>()?;
+            Ok(Event::Commits(commits, token))
+        }
+    }
+}
+
+fn token(text: &str, revision: u64) -> Result<Token, Malformed> {
+    let token: Token = text.parse().map_err(|_| Malformed("has no token"))?;
+    if token.revision == revision { Ok(token) } else { Err(Malformed("has the token of another revision")) }
+}
+
+fn entitlement(row: v1::Entitlement) -> Entitlement {
+    Entitlement { customer_id: row.customer_id, game_id: row.game_id, since_revision: row.since_revision }
+}
+
+fn commit(commit: v1::Commit) -> Result<Commit, Malformed> {
+    let changes = commit.changes.into_iter().map(change).collect::<Result<_, _>>()?;
+    Ok(Commit { revision: commit.revision, changes })
+}
+
+fn change(change: v1::Change) -> Result<Change, Malformed> {
+    let granted = match change.kind() {
+        Kind::Granted => true,
+        Kind::Revoked => false,
+        Kind::Unspecified => return Err(Malformed("has a change of no known kind")),
+    };
+    Ok(Change { customer_id: change.customer_id, game_id: change.game_id, granted })
+}

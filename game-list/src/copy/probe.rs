@@ -1,0 +1,67 @@
+//! The task that asks the arbiter for its head revision, by which the copy knows its age.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use gameshelf::proto::arbiter::v1::GetHeadRequest;
+use gameshelf::proto::arbiter::v1::arbiter_service_client::ArbiterServiceClient;
+use gameshelf::tokens::Token;
+use mesh::environment::Clock;
+use mesh::outbound::Calls;
+use tokio_util::sync::CancellationToken;
+
+use super::age::Heard;
+use super::status::Status;
+use crate::metrics::Metrics;
+
+/// How the arbiter is asked.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct ProberOptions {
+    /// The time between an answer and the next question.
+    pub(crate) interval: Duration,
+    /// How long an answer is waited for.
+    pub(crate) timeout: Duration,
+}
+
+/// Asks the arbiter for its head revision again and again.
+#[derive(Debug)]
+pub(crate) struct Prober {
+    pub(crate) status: Arc<Status>,
+    pub(crate) metrics: Metrics,
+    pub(crate) arbiter: ArbiterServiceClient<Calls>,
+    pub(crate) options: ProberOptions,
+    pub(crate) clock: Arc<dyn Clock>,
+}
+
+impl Prober {
+    /// Asks until the shutdown. An arbiter that does not answer is asked again: at the next interval, and as soon as the
+    /// stream from it comes up.
+    pub(crate) async fn run(mut self, shutdown: CancellationToken) {
+        let probe = async {
+            loop {
+                self.probe().await;
+                self.metrics.figures(&self.status.figures(self.clock.monotonic()));
+                let _ = tokio::time::timeout(self.options.interval, self.status.linked()).await;
+            }
+        };
+        shutdown.run_until_cancelled(probe).await;
+    }
+
+    async fn probe(&mut self) {
+        // Noted before the question is sent: whatever was committed by then is in the answer.
+        let asked = self.clock.monotonic();
+        let answer =
+            tokio::time::timeout(self.options.timeout, self.arbiter.get_head(GetHeadRequest {})).await;
+        let head = match answer {
+            Err(_) => return tracing::debug!("the arbiter did not say its head in time"),
+            Ok(Err(status)) => {
+                return tracing::debug!(code = ?status.code(), "the arbiter did not say its head");
+            }
+            Ok(Ok(response)) => {
+                response.into_inner().provenance.and_then(|head| head.token.parse::<Token>().ok())
+            }
+        };
+        let Some(head) = head else { return tracing::warn!("the arbiter's head has no token") };
+        self.status.heard(Heard { head, asked });
+    }
+}

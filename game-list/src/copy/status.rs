@@ -1,0 +1,166 @@
+//! What the tasks that follow the arbiter know, shared with those that answer.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use gameshelf::tokens::Token;
+use tokio::sync::{Notify, watch};
+
+use super::age::{AgeTracker, Heard};
+
+/// How the stream from the arbiter stands.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Link {
+    /// There is none.
+    #[default]
+    Down,
+    /// A snapshot is being gathered; what is served meanwhile is the copy from before.
+    Building,
+    /// Commits are followed.
+    Following,
+}
+
+#[derive(Debug, Default)]
+struct Inner {
+    link: Link,
+    applied: Option<Token>,
+    heard: Option<Heard>,
+    ages: AgeTracker,
+}
+
+/// The state of the copy. Shared; every call is short and none waits.
+#[derive(Debug)]
+pub(crate) struct Status {
+    inner: Mutex<Inner>,
+    answerable: watch::Sender<bool>,
+    linked: Notify,
+    overdue: Duration,
+}
+
+/// The state of the copy as numbers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Figures {
+    pub(crate) revision: Option<u64>,
+    /// How many revisions the arbiter was ahead when it was last heard.
+    pub(crate) lag: Option<u64>,
+    pub(crate) age: Option<Duration>,
+}
+
+impl Status {
+    /// `overdue` is how long the arbiter may be silent before answers are told to be degraded; `applied` what the copy
+    /// shows at the start.
+    pub(crate) fn new(applied: Option<Token>, overdue: Duration) -> Self {
+        let inner = Mutex::new(Inner { applied, ..Inner::default() });
+        Self { inner, answerable: watch::Sender::new(applied.is_some()), linked: Notify::new(), overdue }
+    }
+
+    // Every change under the lock is complete before anything can panic, so a poisoned lock holds good data.
+    fn inner(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Notes how the stream stands.
+    pub(crate) fn set_link(&self, link: Link) {
+        let before = std::mem::replace(&mut self.inner().link, link);
+        if before == Link::Down && link != Link::Down {
+            self.answerable.send_replace(true);
+            self.linked.notify_one();
+        }
+    }
+
+    /// Notes what the copy shows, after it was committed.
+    pub(crate) fn applied(&self, token: Token) {
+        let mut inner = self.inner();
+        inner.applied = Some(token);
+        inner.ages.applied(token);
+        drop(inner);
+        self.answerable.send_replace(true);
+    }
+
+    /// Notes what the arbiter said.
+    pub(crate) fn heard(&self, heard: Heard) {
+        let mut inner = self.inner();
+        let applied = inner.applied;
+        inner.heard = Some(heard);
+        inner.ages.heard(heard, applied);
+        drop(inner);
+        self.answerable.send_replace(true);
+    }
+
+    /// The answer of the arbiter that the copy has reached. Taken before a read, it bounds the age of what is read.
+    pub(crate) fn proof(&self) -> Option<Heard> {
+        self.inner().ages.proof()
+    }
+
+    /// Whether the arbiter cannot be reached now, so that an answer from the copy is weaker than it would be.
+    pub(crate) fn is_degraded(&self, now: Instant) -> bool {
+        let inner = self.inner();
+        let silent = |heard: Heard| now.saturating_duration_since(heard.asked) > self.overdue;
+        inner.link != Link::Following || inner.heard.is_none_or(silent)
+    }
+
+    /// The state as numbers.
+    pub(crate) fn figures(&self, now: Instant) -> Figures {
+        let inner = self.inner();
+        let head = inner.heard.map(|heard| heard.head);
+        let same_store = head.zip(inner.applied).filter(|(head, applied)| head.at(0) == applied.at(0));
+        Figures {
+            revision: inner.applied.map(|applied| applied.revision),
+            lag: same_store.map(|(head, applied)| head.revision.saturating_sub(applied.revision)),
+            age: inner
+                .ages
+                .proof()
+                .zip(inner.applied)
+                .and_then(|(proof, applied)| proof.age_of(applied, now)),
+        }
+    }
+
+    /// Waits until something can be answered: a copy exists, or the arbiter was reached.
+    pub(crate) async fn answerable(&self) {
+        let mut answerable = self.answerable.subscribe();
+        // It cannot be closed while `self` lives.
+        let _ = answerable.wait_for(|answerable| *answerable).await;
+    }
+
+    /// Waits until the stream comes up. For one task.
+    pub(crate) async fn linked(&self) {
+        self.linked.notified().await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use mesh::environment::{Clock, SystemClock};
+    use uuid::Uuid;
+
+    fn at(revision: u64) -> Token {
+        Token { store_id: Uuid::from_u128(1), incarnation: 1, revision }
+    }
+
+    #[test]
+    fn only_a_copy_that_follows_an_arbiter_that_answers_is_not_degraded() {
+        let start = SystemClock.monotonic();
+        let ms = |ms| start + Duration::from_millis(ms);
+        let status = Status::new(Some(at(1)), Duration::from_millis(100));
+        assert!(status.is_degraded(start), "there is no stream");
+        status.set_link(Link::Following);
+        assert!(status.is_degraded(start), "the arbiter was never heard");
+        status.heard(Heard { head: at(1), asked: start });
+        assert!(!status.is_degraded(ms(100)));
+        assert!(status.is_degraded(ms(101)), "the arbiter is silent");
+        status.set_link(Link::Building);
+        assert!(status.is_degraded(start), "the copy is of before");
+    }
+
+    #[test]
+    fn the_lag_is_told_within_one_store_only() {
+        let start = SystemClock.monotonic();
+        let status = Status::new(Some(at(3)), Duration::from_millis(100));
+        status.heard(Heard { head: at(7), asked: start });
+        let figures = Figures { revision: Some(3), lag: Some(4), age: None };
+        assert_eq!(status.figures(start), figures);
+        status.heard(Heard { head: Token { incarnation: 2, ..at(7) }, asked: start });
+        assert_eq!(status.figures(start), Figures { lag: None, ..figures });
+    }
+}

@@ -1,0 +1,127 @@
+//! Decides whether the copy is fresh enough for an answer. Pure: it knows no clock, no store and no wire.
+
+use std::time::Duration;
+
+use gameshelf::tokens::Token;
+
+/// How fresh an answer must be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Requirement {
+    /// It sees every write that was acknowledged before the read began.
+    Strong,
+    /// It sees the write that returned this token.
+    AtLeast(Token),
+    /// It may come from a copy of at most this age.
+    AtMostOld(Duration),
+    /// Whatever answers first.
+    Any,
+}
+
+impl Requirement {
+    /// The name under which the requirement is told in errors.
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::Strong => "strong",
+            Self::AtLeast(_) => "at_least_as_fresh_as",
+            Self::AtMostOld(_) => "at_most_old",
+            Self::Any => "any",
+        }
+    }
+}
+
+/// What the copy shows, and how old that is at most; no age where this process never heard from the arbiter.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct CopyView {
+    pub(crate) token: Token,
+    pub(crate) age: Option<Duration>,
+}
+
+/// Where the answer has to come from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Decision {
+    /// The copy is fresh enough.
+    Copy,
+    /// Only the arbiter can tell; when it cannot be reached, the answer is a refusal.
+    Arbiter,
+}
+
+/// Decides where the answer to a first page comes from. `copy` is unset where none was built yet.
+pub(crate) fn decide(requirement: Requirement, copy: Option<&CopyView>) -> Decision {
+    let fresh_enough = match (requirement, copy) {
+        (_, None) | (Requirement::Strong, _) => false,
+        (Requirement::AtLeast(token), Some(copy)) => reached(token, copy.token),
+        (Requirement::AtMostOld(limit), Some(copy)) => copy.age.is_some_and(|age| age <= limit),
+        (Requirement::Any, Some(_)) => true,
+    };
+    if fresh_enough { Decision::Copy } else { Decision::Arbiter }
+}
+
+/// Whether a state sees what `wanted` stands for. A revision means nothing in another store or incarnation.
+pub(crate) fn reached(wanted: Token, state: Token) -> bool {
+    wanted.at(0) == state.at(0) && wanted.revision <= state.revision
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use uuid::Uuid;
+
+    fn token(store: u128, incarnation: u64, revision: u64) -> Token {
+        Token { store_id: Uuid::from_u128(store), incarnation, revision }
+    }
+
+    fn seconds(number: u64) -> Duration {
+        Duration::from_secs(number)
+    }
+
+    #[test]
+    fn a_strong_read_never_comes_from_the_copy() {
+        let copy = CopyView { token: token(1, 1, 9), age: Some(Duration::ZERO) };
+        assert_eq!(decide(Requirement::Strong, Some(&copy)), Decision::Arbiter);
+    }
+
+    #[test]
+    fn an_age_that_is_not_known_meets_no_limit() {
+        let copy = CopyView { token: token(1, 1, 9), age: None };
+        assert_eq!(decide(Requirement::AtMostOld(Duration::MAX), Some(&copy)), Decision::Arbiter);
+        assert_eq!(decide(Requirement::Any, Some(&copy)), Decision::Copy);
+    }
+
+    #[test]
+    fn a_limit_of_age_includes_itself() {
+        let copy = CopyView { token: token(1, 1, 9), age: Some(seconds(2)) };
+        assert_eq!(decide(Requirement::AtMostOld(seconds(2)), Some(&copy)), Decision::Copy);
+        assert_eq!(decide(Requirement::AtMostOld(seconds(1)), Some(&copy)), Decision::Arbiter);
+    }
+
+    #[test]
+    fn a_token_of_another_store_or_incarnation_is_for_the_arbiter_to_judge() {
+        let copy = CopyView { token: token(1, 1, 9), age: Some(seconds(0)) };
+        for other in [token(2, 1, 1), token(1, 2, 1), token(1, 0, 1), token(1, 1, 10)] {
+            assert_eq!(decide(Requirement::AtLeast(other), Some(&copy)), Decision::Arbiter);
+        }
+        assert_eq!(decide(Requirement::AtLeast(token(1, 1, 9)), Some(&copy)), Decision::Copy);
+    }
+
+    proptest! {
+        #[test]
+        fn without_a_copy_the_arbiter_is_asked(age in any::<u64>(), revision in any::<u64>()) {
+            for requirement in [
+                Requirement::Strong,
+                Requirement::Any,
+                Requirement::AtMostOld(seconds(age)),
+                Requirement::AtLeast(token(1, 1, revision)),
+            ] {
+                prop_assert_eq!(decide(requirement, None), Decision::Arbiter);
+            }
+        }
+
+        #[test]
+        fn a_write_is_seen_exactly_from_its_revision_on(wanted in any::<u64>(), shown in any::<u64>()) {
+            let copy = CopyView { token: token(1, 1, shown), age: None };
+            let from_copy = decide(Requirement::AtLeast(token(1, 1, wanted)), Some(&copy)) == Decision::Copy;
+            prop_assert_eq!(from_copy, wanted <= shown);
+        }
+    }
+}

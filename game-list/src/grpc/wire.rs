@@ -1,0 +1,84 @@
+//! Requests into queries, with every wrong field named; answers into messages.
+
+use gameshelf::catalog::Catalog;
+use gameshelf::fields::Fields;
+use gameshelf::ids::CustomerId;
+use gameshelf::proto::freshness::v1::freshness::Requirement as WireRequirement;
+use gameshelf::proto::freshness::v1::{Freshness, Provenance, Source as WireSource};
+use gameshelf::proto::gamelist::v1::{ListGamesRequest, ListGamesResponse, OwnedGame};
+use tonic::Status;
+
+use super::page_token;
+use crate::freshness::Requirement;
+use crate::list::{Answer, Query, Source};
+use crate::model;
+
+/// How many games a page may have.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct PageSizes {
+    pub(crate) default: u32,
+    pub(crate) max: u32,
+}
+
+pub(super) fn query(request: &ListGamesRequest, sizes: PageSizes) -> Result<Query, Status> {
+    let mut fields = Fields::new();
+    let customer_id = fields.take("customer_id", request.customer_id.parse::<CustomerId>());
+    let page_size = fields.take("page_size", page_size(request.page_size, sizes));
+    let requirement = requirement(&mut fields, request.freshness.as_ref());
+    let query = customer_id.and_then(|customer_id| {
+        let cursor = fields.take("page_token", page_token::decode(&customer_id, &request.page_token))?;
+        Some(Query { customer_id, page_size: page_size?, cursor, requirement: requirement? })
+    });
+    fields.finish(query)
+}
+
+fn page_size(asked: i32, sizes: PageSizes) -> Result<u32, String> {
+    match u32::try_from(asked) {
+        Err(_) => Err("must not be negative".to_owned()),
+        Ok(0) => Ok(sizes.default),
+        Ok(size) if size <= sizes.max => Ok(size),
+        Ok(size) => Err(format!("must be at most {}, and is {size}", sizes.max)),
+    }
+}
+
+fn requirement(fields: &mut Fields, freshness: Option<&Freshness>) -> Option<Requirement> {
+    match freshness.and_then(|freshness| freshness.requirement.as_ref()) {
+        None | Some(WireRequirement::Any(_)) => Some(Requirement::Any),
+        Some(WireRequirement::Strong(_)) => Some(Requirement::Strong),
+        Some(WireRequirement::AtLeastAsFreshAs(token)) => {
+            fields.take("freshness.at_least_as_fresh_as", token.parse()).map(Requirement::AtLeast)
+        }
+        Some(WireRequirement::AtMostOld(limit)) => {
+            let limit = (*limit).try_into().map_err(|_| "must be a duration that is not negative");
+            fields.take("freshness.at_most_old", limit).map(Requirement::AtMostOld)
+        }
+    }
+}
+
+pub(super) fn response(customer_id: &CustomerId, answer: Answer, catalog: &Catalog) -> ListGamesResponse {
+    let source = match answer.source {
+        Source::Arbiter => WireSource::Arbiter,
+        Source::Follower => WireSource::Follower,
+        Source::LocalCopy => WireSource::LocalCopy,
+    };
+    let next = answer.next.map(|cursor| page_token::encode(customer_id, &cursor));
+    ListGamesResponse {
+        games: answer.games.into_iter().map(|game| titled(game, catalog)).collect(),
+        next_page_token: next.unwrap_or_default(),
+        provenance: Some(Provenance {
+            revision: answer.token.revision,
+            token: answer.token.to_string(),
+            // An age of more than 292 billion years does not fit; it is told as not known.
+            age: answer.age.and_then(|age| age.try_into().ok()),
+            source: source.into(),
+            degraded: answer.degraded,
+        }),
+        catalog_hash: catalog.hash().to_owned(),
+    }
+}
+
+fn titled(game: model::OwnedGame, catalog: &Catalog) -> OwnedGame {
+    let listed = game.game_id.parse().ok().and_then(|game_id| catalog.get(&game_id));
+    let title = listed.map_or_else(|| game.game_id.clone(), |listed| listed.title.clone());
+    OwnedGame { game_id: game.game_id, title, since_revision: game.since_revision }
+}

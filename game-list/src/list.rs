@@ -1,0 +1,199 @@
+//! Lists a customer's games: from the copy where it is fresh enough, else from the arbiter, else not at all.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use gameshelf::ids::{CustomerId, GameId};
+use gameshelf::tokens::Token;
+use mesh::environment::Clock;
+
+use crate::arbiter::{Arbiter, ArbiterError, ArbiterPage};
+use crate::copy::Status;
+use crate::freshness::{self, CopyView, Decision, Requirement};
+use crate::metrics::Metrics;
+use crate::model::OwnedGame;
+use crate::store::{Page, Store, StoreError};
+
+/// What is asked.
+#[derive(Clone, Debug)]
+pub(crate) struct Query {
+    pub(crate) customer_id: CustomerId,
+    pub(crate) page_size: u32,
+    /// Where the page begins; unset for the first page.
+    pub(crate) cursor: Option<Cursor>,
+    /// Judged for the first page. The later pages are of what the first page came from, and never older than it.
+    pub(crate) requirement: Requirement,
+}
+
+/// Where a list goes on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Cursor {
+    /// In the copy, after a game. The copy must show what the first page showed, or more.
+    Copy { first: Token, after: GameId },
+    /// At the arbiter, which keeps to the revision of the first page.
+    Arbiter { page_token: String },
+}
+
+/// Where an answer came from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Source {
+    Arbiter,
+    Follower,
+    LocalCopy,
+}
+
+impl Source {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Arbiter => "arbiter",
+            Self::Follower => "follower",
+            Self::LocalCopy => "local_copy",
+        }
+    }
+}
+
+/// A page of a customer's games, and how fresh it is.
+#[derive(Clone, Debug)]
+pub(crate) struct Answer {
+    pub(crate) games: Vec<OwnedGame>,
+    pub(crate) next: Option<Cursor>,
+    pub(crate) token: Token,
+    pub(crate) age: Option<Duration>,
+    pub(crate) source: Source,
+    pub(crate) degraded: bool,
+}
+
+/// Why there is no answer.
+#[derive(Clone, Debug, thiserror::Error)]
+pub(crate) enum ListError {
+    /// The copy is not fresh enough, and the arbiter cannot be reached.
+    #[error("neither the copy nor the arbiter can give this freshness now")]
+    FreshnessUnavailable { requirement: Requirement, copy: Option<CopyView> },
+    /// The freshness token is of another store.
+    #[error("the token was made by another store")]
+    TokenForeign,
+    /// The freshness token is from beyond what the store knows.
+    #[error("the token is from beyond what the store knows")]
+    RevisionUnknown,
+    /// The list cannot be gone on with: what its first page came from is no longer there.
+    #[error("the list that the page token goes on with is no longer there")]
+    PageGone,
+    /// The copy cannot be read.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The arbiter gave an answer that was not expected.
+    #[error("the arbiter gave an answer that was not expected")]
+    Arbiter,
+}
+
+/// Lists games.
+#[derive(Debug)]
+pub(crate) struct Lister {
+    pub(crate) store: Arc<Store>,
+    pub(crate) status: Arc<Status>,
+    pub(crate) arbiter: Arbiter,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) metrics: Metrics,
+}
+
+impl Lister {
+    /// Answers a query.
+    pub(crate) async fn list(&self, query: &Query) -> Result<Answer, ListError> {
+        let answer = match &query.cursor {
+            None => self.begin(query).await,
+            Some(Cursor::Copy { first, after }) => self.go_on(query, *first, after).await,
+            Some(Cursor::Arbiter { page_token }) => self.ask(query, Some(page_token), None).await,
+        }?;
+        self.metrics.answered(answer.source.as_str(), answer.degraded);
+        Ok(answer)
+    }
+
+    async fn begin(&self, query: &Query) -> Result<Answer, ListError> {
+        let mut view = None;
+        // What the copy shows is read together with the rows, so that the judgement is about these very rows.
+        if query.requirement != Requirement::Strong
+            && let Some((page, copy)) = self.read(query, "").await?
+        {
+            if freshness::decide(query.requirement, Some(&copy)) == Decision::Copy {
+                return Ok(self.answer(query, page, copy, copy.token));
+            }
+            view = Some(copy);
+        }
+        self.ask(query, None, view).await
+    }
+
+    async fn go_on(&self, query: &Query, first: Token, after: &GameId) -> Result<Answer, ListError> {
+        let found = self.read(query, after.as_str()).await?;
+        match found {
+            Some((page, copy)) if freshness::reached(first, copy.token) => {
+                Ok(self.answer(query, page, copy, first))
+            }
+            // This copy is behind the one that gave the first page; it may get there.
+            Some((_, copy)) if first.at(0) == copy.token.at(0) => {
+                let requirement = Requirement::AtLeast(first);
+                Err(ListError::FreshnessUnavailable { requirement, copy: Some(copy) })
+            }
+            None => {
+                Err(ListError::FreshnessUnavailable { requirement: Requirement::AtLeast(first), copy: None })
+            }
+            Some(_) => Err(ListError::PageGone),
+        }
+    }
+
+    /// Reads a page of the copy, one game longer than asked to tell whether there are more.
+    async fn read(&self, query: &Query, after: &str) -> Result<Option<(Page, CopyView)>, ListError> {
+        // Taken before the read: the rows are at least as new as what is known by now.
+        let proof = self.status.proof();
+        let page = self.store.page(query.customer_id.as_str(), after, query.page_size + 1).await?;
+        let now = self.clock.monotonic();
+        Ok(page.map(|page| {
+            let age = proof.and_then(|proof| proof.age_of(page.token, now));
+            let copy = CopyView { token: page.token, age };
+            (page, copy)
+        }))
+    }
+
+    fn answer(&self, query: &Query, page: Page, copy: CopyView, first: Token) -> Answer {
+        let mut games = page.games;
+        let limit = usize::try_from(query.page_size).unwrap_or(usize::MAX);
+        let more = games.len() > limit;
+        games.truncate(limit);
+        let last = games.last().filter(|_| more).and_then(|game| game.game_id.parse().ok());
+        Answer {
+            games,
+            next: last.map(|after| Cursor::Copy { first, after }),
+            token: copy.token,
+            age: copy.age,
+            source: Source::LocalCopy,
+            degraded: self.status.is_degraded(self.clock.monotonic()),
+        }
+    }
+
+    async fn ask(
+        &self,
+        query: &Query,
+        page_token: Option<&str>,
+        copy: Option<CopyView>,
+    ) -> Result<Answer, ListError> {
+        let requirement = query.requirement;
+        let page = self.arbiter.page(&query.customer_id, requirement, query.page_size, page_token).await;
+        page.map(from_arbiter).map_err(|error| match error {
+            ArbiterError::Unreachable => ListError::FreshnessUnavailable { requirement, copy },
+            ArbiterError::TokenForeign => ListError::TokenForeign,
+            ArbiterError::RevisionUnknown => ListError::RevisionUnknown,
+            ArbiterError::Page => ListError::PageGone,
+            ArbiterError::Unexpected => ListError::Arbiter,
+        })
+    }
+}
+
+fn from_arbiter(page: ArbiterPage) -> Answer {
+    Answer {
+        games: page.games,
+        next: page.next_page_token.map(|page_token| Cursor::Arbiter { page_token }),
+        token: page.token,
+        age: page.age,
+        source: if page.from_follower { Source::Follower } else { Source::Arbiter },
+        degraded: page.degraded,
+    }
+}

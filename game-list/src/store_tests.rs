@@ -1,0 +1,130 @@
+use super::*;
+use crate::model::Change;
+use database::SqliteOptions;
+use proptest::prelude::*;
+use std::collections::BTreeMap;
+
+fn at(revision: u64) -> Token {
+    Token { store_id: Uuid::from_u128(1), incarnation: u64::MAX, revision }
+}
+
+fn entitlement(customer_id: &str, game_id: &str, since_revision: u64) -> Entitlement {
+    Entitlement { customer_id: customer_id.to_owned(), game_id: game_id.to_owned(), since_revision }
+}
+
+fn commit(revision: u64, changes: &[(&str, &str, bool)]) -> Commit {
+    let changes = changes
+        .iter()
+        .map(|(customer_id, game_id, granted)| Change {
+            customer_id: (*customer_id).to_owned(),
+            game_id: (*game_id).to_owned(),
+            granted: *granted,
+        })
+        .collect();
+    Commit { revision, changes }
+}
+
+async fn open(path: &Path) -> Store {
+    Store { database: database::open_sqlite(path, &SqliteOptions::default(), MIGRATIONS).await.unwrap() }
+}
+
+async fn built(path: &Path, rows: &[Entitlement], revision: u64) -> Store {
+    let store = open(path).await;
+    let generation = store.begin_build().await.unwrap();
+    store.gather(generation, rows).await.unwrap();
+    store.swap(generation, at(revision)).await.unwrap();
+    store
+}
+
+async fn games(store: &Store, customer_id: &str) -> Vec<(String, u64)> {
+    let page = store.page(customer_id, "", 100).await.unwrap().unwrap();
+    page.games.into_iter().map(|game| (game.game_id, game.since_revision)).collect()
+}
+
+#[tokio::test]
+async fn there_is_no_copy_before_the_first_snapshot_is_complete() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = open(&directory.path().join("copy.sqlite")).await;
+    let generation = store.begin_build().await.unwrap();
+    store.gather(generation, &[entitlement("a", "x", 1)]).await.unwrap();
+    assert_eq!(store.page("a", "", 9).await.unwrap(), None);
+    assert_eq!(store.checkpoint().await.unwrap(), None);
+    store.swap(generation, at(7)).await.unwrap();
+    assert_eq!(games(&store, "a").await, [("x".to_owned(), 1)]);
+    let nobody = store.page("b", "", 9).await.unwrap().unwrap();
+    assert_eq!(nobody, Page { token: at(7), games: vec![] });
+}
+
+#[tokio::test]
+async fn a_snapshot_that_was_cut_off_leaves_nothing_behind() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = built(&directory.path().join("copy.sqlite"), &[entitlement("a", "old", 1)], 3).await;
+    let cut_off = store.begin_build().await.unwrap();
+    store.gather(cut_off, &[entitlement("a", "half", 1)]).await.unwrap();
+    assert_eq!(games(&store, "a").await, [("old".to_owned(), 1)], "the copy goes on serving");
+    let generation = store.begin_build().await.unwrap();
+    store.gather(generation, &[entitlement("a", "new", 2)]).await.unwrap();
+    store.swap(generation, at(5)).await.unwrap();
+    assert_eq!(games(&store, "a").await, [("new".to_owned(), 2)]);
+    while store.sweep().await.unwrap() {}
+    let rows = sqlx::query("SELECT count(*) FROM entitlement").fetch_one(&store.database.readers).await;
+    assert_eq!(rows.unwrap().get::<i64, _>(0), 1);
+}
+
+#[tokio::test]
+async fn commits_belong_to_the_revision_that_they_begin_at() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = built(&directory.path().join("copy.sqlite"), &[], 3).await;
+    let next = [commit(4, &[("a", "x", true)])];
+    store.apply(at(3), at(4), &next).await.unwrap();
+    for from in [at(3), at(5), Token { incarnation: 1, ..at(4) }] {
+        let refused = store.apply(from, at(6), &[commit(6, &[("a", "y", true)])]).await;
+        assert!(matches!(refused, Err(StoreError::Moved)));
+    }
+    assert_eq!(games(&store, "a").await, [("x".to_owned(), 4)], "a refused transaction leaves nothing");
+    assert_eq!(store.checkpoint().await.unwrap(), Some(at(4)));
+}
+
+#[tokio::test]
+async fn a_page_begins_after_a_game() {
+    let directory = tempfile::tempdir().unwrap();
+    let rows = ["a", "b", "c"].map(|game| entitlement("me", game, 1));
+    let store = built(&directory.path().join("copy.sqlite"), &rows, 3).await;
+    let page = store.page("me", "a", 1).await.unwrap().unwrap();
+    assert_eq!(page.games, [OwnedGame { game_id: "b".to_owned(), since_revision: 1 }]);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(24))]
+    /// Commits applied in batches of any size leave what they leave one by one.
+    #[test]
+    fn batches_do_not_change_the_outcome(
+        steps in prop::collection::vec((0_usize..3, 0_usize..3, any::<bool>()), 1..40),
+        batch in 1_usize..10,
+    ) {
+        let names = ["a", "b", "c"];
+        let commits: Vec<_> = (1..).zip(&steps)
+            .map(|(revision, (customer, game, granted))| commit(revision, &[(names[*customer], names[*game], *granted)]))
+            .collect();
+        let mut model = BTreeMap::new();
+        for (revision, (customer, game, granted)) in (1..).zip(&steps) {
+            if *granted { model.insert((*customer, *game), revision); } else { model.remove(&(*customer, *game)); }
+        }
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let directory = tempfile::tempdir().unwrap();
+            let store = built(&directory.path().join("copy.sqlite"), &[], 0).await;
+            let mut from = at(0);
+            for commits in commits.chunks(batch) {
+                let to = at(commits.last().unwrap().revision);
+                store.apply(from, to, commits).await.unwrap();
+                from = to;
+            }
+            for (number, customer) in names.iter().enumerate() {
+                let expected: Vec<_> = model.iter().filter(|((customer, _), _)| *customer == number)
+                    .map(|((_, game), since)| (names[*game].to_owned(), *since)).collect();
+                assert_eq!(games(&store, customer).await, expected);
+            }
+        });
+    }
+}
