@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 
@@ -17,12 +17,12 @@ fn counts(done: &Done) -> [Value; 4] {
     ["granted", "already_owned", "rejected", "customers"].map(|name| json[name].take())
 }
 
-fn import_arguments(file: &PathBuf) -> [String; 4] {
+fn import_arguments(file: &Path) -> [String; 4] {
     let catalog = project_file("samples/catalog.csv");
     ["import".to_owned(), file.display().to_string(), "--catalog".to_owned(), catalog.display().to_string()]
 }
 
-fn import(mesh: &Mesh, file: &PathBuf) -> Done {
+fn import(mesh: &Mesh, file: &Path) -> Done {
     mesh.run(&import_arguments(file).each_ref().map(String::as_str))
 }
 
@@ -111,7 +111,7 @@ fn an_import_survives_the_death_of_the_arbiter() {
 }
 
 /// Everything is there, and every customer's request had one effect: the revisions are as many as the customers.
-fn assert_all_imported(mesh: &Mesh, file: &PathBuf) {
+fn assert_all_imported(mesh: &Mesh, file: &Path) {
     let again = import(mesh, file);
     assert_eq!(counts(&again), [json!(0), json!(CUSTOMERS * GAMES.len()), json!(0), json!(0)]);
     assert_eq!(again.json()["revision"], json!(CUSTOMERS));

@@ -1,5 +1,7 @@
 //! The whole mesh, tested from outside: the executable is started as a person starts it, and killed as things are killed.
 
+#![expect(clippy::unwrap_used, reason = "a helper that panics fails the test, which is what it should do")]
+
 mod bad_input;
 mod dependencies;
 mod harness;
