@@ -26,8 +26,16 @@ postgres_as_user() {
   fi
 }
 
+# A port on which nobody listens, below those that the system gives to clients.
 postgres_free_port() {
-  python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])'
+  local port
+  while true; do
+    port=$((20000 + RANDOM % 10000))
+    if ! (exec 3<>"/dev/tcp/127.0.0.1/$port") 2>/dev/null; then
+      printf '%s' "$port"
+      return
+    fi
+  done
 }
 
 postgres_start() {

@@ -129,13 +129,16 @@ impl Watch {
                 }
                 Err(status) => Some(status),
             };
+            if self.is_done() {
+                return Ok(());
+            }
             // A stream that ended without a status belongs to an arbiter that is stopping.
             let status = ended.unwrap_or_else(|| Status::unavailable("the stream ended"));
             let failure = Failure::from_status(ports::ARBITER.name, &status);
             let now = clock.monotonic();
             let since = *alone_since.get_or_insert(now);
             let in_vain = now.saturating_duration_since(since) >= give_up_after;
-            if !self.is_done() && (failure.kind() != Kind::Unavailable || in_vain) {
+            if failure.kind() != Kind::Unavailable || in_vain {
                 return Err(failure);
             }
             tokio::time::sleep(backoff).await;

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::harness::{Mesh, signal, wait_for, wait_until};
+use crate::harness::{Mesh, Process, free_port_base, gameshelf, signal, wait_for, wait_until};
 
 const REQUEST_ID: &str = "01890a5d-ac96-474b-8cce-b302099a8058";
 
@@ -108,4 +108,21 @@ fn a_watch_goes_on_after_the_death_of_the_arbiter() {
     wait_until("the arbiter is back", || mesh.up.stderr().contains("arbiter serves again"));
     mesh.run(&["grant", "anna", "marrow-vale"]).json();
     assert_eq!(watch.json_line()["revision"], 2);
+}
+
+#[test]
+fn a_database_that_cannot_be_reached_at_the_start_is_waited_for() {
+    let data_dir = tempfile::tempdir().unwrap();
+    let port_base = free_port_base().to_string();
+    let mut command = gameshelf();
+    command.args(["up", "--port-base", &port_base, "--data-dir"]).arg(data_dir.path());
+    // Nobody listens on port 1.
+    command.args(["--arbiter-database-url", "postgres://nobody:secret@127.0.0.1:1/none"]);
+    let mut up = Process::start(&mut command);
+    let waiting = "still waiting for arbiter to serve; its log: ";
+    wait_until("it is said what is waited for", || up.stderr().contains(waiting));
+    let log = std::fs::read_to_string(data_dir.path().join("logs/arbiter.log")).unwrap();
+    assert!(log.contains("waiting for the database") && !log.contains("secret"), "{log}");
+    signal(up.pid(), "TERM");
+    assert_eq!(up.end().code(), Some(0), "{}", up.stderr());
 }
