@@ -1,0 +1,155 @@
+//! Puts the parts together.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use database::OpenError;
+use gameshelf::catalog::Catalog;
+use gameshelf::proto::arbiter::v1::arbiter_service_client::ArbiterServiceClient;
+use gameshelf::proto::gamelist;
+use gameshelf::proto::gamelist::v1::game_list_service_server::GameListServiceServer;
+use mesh::environment::Environment;
+use mesh::inbound::{Health, ServeError, Server};
+use mesh::outbound::Outbound;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
+use tonic::service::Routes;
+
+use crate::arbiter::Arbiter;
+use crate::catalogue::{self, CatalogueError};
+use crate::config::Config;
+use crate::copy::{Follower, Prober, Status};
+use crate::grpc::Service;
+use crate::list::Lister;
+use crate::metrics::Metrics;
+use crate::store::{Store, StoreError};
+
+/// The full name of the service that is served.
+const SERVICE_NAME: &str = "gameshelf.gamelist.v1.GameListService";
+
+/// Why game-list could not run.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum RunError {
+    /// The catalogue is missing or wrong.
+    #[error("the catalogue {}: {error}", .path.display())]
+    Catalog {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        error: CatalogueError,
+    },
+    /// The copy could not be opened.
+    #[error(transparent)]
+    Database(#[from] OpenError),
+    /// The copy could not be read.
+    #[error("{0}")]
+    Copy(String),
+    /// Serving failed.
+    #[error(transparent)]
+    Serve(#[from] ServeError),
+}
+
+impl From<StoreError> for RunError {
+    fn from(error: StoreError) -> Self {
+        Self::Copy(error.to_string())
+    }
+}
+
+/// Serves gamelist/v1 on `listener` until `shutdown` is cancelled, and follows the arbiter meanwhile; then lets the calls
+/// in flight end. It starts and serves without the arbiter, as soon as there is a copy. Dropping the future stops at once:
+/// the copy goes on from its checkpoint at the next start.
+///
+/// # Errors
+///
+/// When the catalogue is wrong, the copy cannot be opened, or serving fails.
+pub async fn run(
+    config: Config,
+    environment: Environment,
+    listener: TcpListener,
+    shutdown: CancellationToken,
+) -> Result<(), RunError> {
+    let catalog = catalogue::load(&config.catalog)
+        .await
+        .map_err(|error| RunError::Catalog { path: config.catalog.clone(), error })?;
+    let opened = shutdown.run_until_cancelled(Store::open(&config.copy_file, &config.database)).await;
+    let Some(store) = opened.transpose()? else { return Ok(()) };
+    let store = Arc::new(store);
+    let status = Arc::new(Status::new(store.checkpoint().await?, config.probe_overdue()));
+    let metrics = Metrics::new();
+    let outbound = Outbound::new("arbiter", &config.arbiter_address, &config.outbound, &environment);
+
+    let follower = follower(&config, &environment, &outbound, &store, &status, &metrics);
+    let following = AbortOnDropHandle::new(tokio::spawn(follower.run(shutdown.clone())));
+    let prober = prober(&config, &environment, &outbound, &status, &metrics);
+    let probing = AbortOnDropHandle::new(tokio::spawn(prober.run(shutdown.clone())));
+
+    let clock = Arc::clone(&environment.clock);
+    let arbiter = Arbiter::new(calls(&config, &outbound), config.arbiter_page_size);
+    let lister = Lister { store, status: Arc::clone(&status), arbiter, clock, metrics };
+    serve(config, &environment, listener, shutdown, lister, catalog, status).await?;
+    for task in [following, probing] {
+        if let Err(error) = task.await {
+            tracing::error!(%error, "a task that follows the arbiter failed");
+        }
+    }
+    Ok(())
+}
+
+async fn serve(
+    config: Config,
+    environment: &Environment,
+    listener: TcpListener,
+    shutdown: CancellationToken,
+    lister: Lister,
+    catalog: Catalog,
+    status: Arc<Status>,
+) -> Result<(), RunError> {
+    let service = GameListServiceServer::new(Service::new(lister, catalog, config.page_sizes()))
+        .max_decoding_message_size(config.inbound.max_message_bytes());
+    let server = Server::new(&[SERVICE_NAME], &config.inbound, environment);
+    let _announcing = AbortOnDropHandle::new(tokio::spawn(announce(server.health(), status)));
+    server.serve(listener, Routes::new(service), &[gamelist::DESCRIPTORS], shutdown).await?;
+    Ok(())
+}
+
+/// Says that the service serves as soon as it can answer something, and goes on saying so without the arbiter.
+async fn announce(health: Health, status: Arc<Status>) {
+    status.answerable().await;
+    health.set_serving(true);
+}
+
+fn calls(config: &Config, outbound: &Outbound) -> ArbiterServiceClient<mesh::outbound::Calls> {
+    ArbiterServiceClient::new(outbound.calls()).max_decoding_message_size(config.outbound.max_message_bytes())
+}
+
+fn follower(
+    config: &Config,
+    environment: &Environment,
+    outbound: &Outbound,
+    store: &Arc<Store>,
+    status: &Arc<Status>,
+    metrics: &Metrics,
+) -> Follower {
+    let arbiter = ArbiterServiceClient::new(outbound.streams())
+        .max_decoding_message_size(config.outbound.max_message_bytes());
+    let (store, status) = (Arc::clone(store), Arc::clone(status));
+    Follower::new(store, status, metrics.clone(), arbiter, config.follower(), environment.clone())
+}
+
+fn prober(
+    config: &Config,
+    environment: &Environment,
+    outbound: &Outbound,
+    status: &Arc<Status>,
+    metrics: &Metrics,
+) -> Prober {
+    Prober {
+        status: Arc::clone(status),
+        metrics: metrics.clone(),
+        arbiter: calls(config, outbound),
+        options: config.prober(),
+        clock: Arc::clone(&environment.clock),
+    }
+}
