@@ -34,8 +34,9 @@ fn assert_completed(mesh: &Mesh, pending: &Value) {
 fn with_a_game_on_the_copy() -> Mesh {
     let mesh = Mesh::start();
     mesh.run(&["grant", "anna", "tiny-forest"]).json();
-    wait_until("the copy has the game", || {
-        mesh.run(&["list", "anna", "--freshness", "any"]).json()["revision"] == 1
+    wait_until("the copy has the game, and knows its age", || {
+        let list = mesh.run(&["list", "anna", "--freshness", "any"]).json();
+        list["revision"] == 1 && list["age_ms"].is_u64()
     });
     mesh
 }
