@@ -1,5 +1,8 @@
 //! Takes orders: decides a purchase, writes its order, and waits for the order's end.
 
+#[cfg(test)]
+mod tests;
+
 use std::sync::Arc;
 use std::time::Duration;
 

@@ -11,6 +11,7 @@ use tonic::{Code, Status};
 use tonic_types::StatusExt;
 
 use crate::faults::Fault;
+use crate::postgres;
 use crate::shop::{World, eventually, purchase};
 use crate::stored;
 
@@ -138,4 +139,27 @@ async fn a_caller_who_goes_away_leaves_no_order_behind() {
     let again = shop.buy(request).await.unwrap();
     assert!(again.replayed);
     assert_eq!(again.order.unwrap().state(), OrderState::Completed);
+}
+
+#[tokio::test]
+async fn connections_that_the_database_closes_are_replaced() {
+    postgres::with_database(async |url| {
+        let world = World::with_database(Some(url.clone()), &[]).await;
+        let shop = world.open().await;
+        shop.bought(&purchase("free", "")).await;
+        stored::close_connections(&url).await;
+        let request = purchase("paid", "approve");
+        // The same request id settles what became of an attempt whose connection was gone.
+        eventually("the purchase is completed", async || match shop.buy(request.clone()).await {
+            Ok(answer) => answer.order.is_some_and(|order| order.state() == OrderState::Completed),
+            Err(status) => {
+                assert_eq!(status.code(), Code::Unavailable, "{status:?}");
+                false
+            }
+        })
+        .await;
+        assert_eq!(world.provider.count(State::Captured), 1);
+        shop.stop().await.unwrap();
+    })
+    .await;
 }

@@ -1,7 +1,9 @@
-//! Looks into the service's database from outside, while the service runs.
+//! Looks into the service's database from outside, and disturbs it, while the service runs.
 
 use std::path::Path;
+use std::str::FromStr;
 
+use sqlx::postgres::PgConnectOptions;
 use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{ConnectOptions, Connection, Row};
 
@@ -34,4 +36,13 @@ pub(crate) async fn count(path: &Path) -> i64 {
     let row = sqlx::query("SELECT count(*) FROM orders").fetch_one(&mut connection).await.unwrap();
     connection.close().await.unwrap();
     row.get(0)
+}
+
+/// Closes the connections of a database from the server's side, as its restart does.
+pub(crate) async fn close_connections(url: &str) {
+    let mut connection = PgConnectOptions::from_str(url).unwrap().connect().await.unwrap();
+    let others = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity \
+        WHERE datname = current_database() AND pid <> pg_backend_pid()";
+    sqlx::query(others).execute(&mut connection).await.unwrap();
+    connection.close().await.unwrap();
 }
