@@ -42,6 +42,8 @@ pub(crate) struct Commit {
     pub(crate) committed_at_ms: u64,
     pub(crate) cause: Cause,
     pub(crate) changes: Vec<Change>,
+    /// The trace of the request, opaque here; empty when it is not recorded.
+    pub(crate) traceparent: String,
 }
 
 impl Commit {
@@ -52,7 +54,7 @@ impl Commit {
             .iter()
             .map(|change| 16 + change.customer_id.as_str().len() + change.game_id.as_str().len())
             .sum();
-        64 + self.cause.bytes() + changes
+        64 + self.cause.bytes() + self.traceparent.len() + changes
     }
 }
 

@@ -23,7 +23,7 @@ use crate::work::Work;
 
 /// Measures the arbiter beside a no-op server.
 #[derive(Parser)]
-#[command(version, args_conflicts_with_subcommands = true)]
+#[command(version, args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
 struct Arguments {
     #[command(subcommand)]
     server: Option<Server>,

@@ -117,7 +117,15 @@ mod tests {
             let command = grant(ids, OnOwned::Refuse);
             let changes = decide(&command, &state).changes;
             let request_id = gameshelf::ids::RequestId::new_v7(1, [1; 10]);
-            state.apply(&Commit { revision: 1, request_id, committed_at_ms: 0, cause: cause(), changes });
+            let traceparent = String::new();
+            state.apply(&Commit {
+                revision: 1,
+                request_id,
+                committed_at_ms: 0,
+                cause: cause(),
+                changes,
+                traceparent,
+            });
         }
         state
     }

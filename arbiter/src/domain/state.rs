@@ -126,6 +126,7 @@ mod tests {
             request_id: gameshelf::ids::RequestId::new_v7(revision, [0; 10]),
             committed_at_ms: revision * 10,
             cause: Cause { reason: Reason::Gift, actor: String::new(), order_id: String::new() },
+            traceparent: String::new(),
             changes: vec![Change { kind, customer_id: "c".parse().unwrap(), game_id: "g".parse().unwrap() }],
         }
     }

@@ -88,6 +88,7 @@ fn commit(commit: &Commit) -> wire::Commit {
             order_id: commit.cause.order_id.clone(),
         }),
         changes: commit.changes.iter().map(change).collect(),
+        traceparent: commit.traceparent.clone(),
     }
 }
 

@@ -13,6 +13,8 @@ pub(super) struct Item<'a> {
     pub(super) request_id: RequestId,
     pub(super) content_hash: [u8; 32],
     pub(super) command: &'a Command,
+    /// The trace of the request; empty when it is not recorded.
+    pub(super) traceparent: &'a str,
 }
 
 /// What to write, and what to answer once it is written: one answer for each item, in order.
@@ -51,6 +53,7 @@ pub(super) fn decide_batch(items: &[Item<'_>], loaded: Loaded, head: Revision, n
                 committed_at_ms: now_ms,
                 cause: item.command.cause().clone(),
                 changes: decision.changes,
+                traceparent: item.traceparent.to_owned(),
             };
             state.apply(&commit);
             batch.commits.push(commit);

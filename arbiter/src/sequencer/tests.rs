@@ -41,7 +41,7 @@ const LIMITS: SequencerLimits = SequencerLimits {
     queue_bytes: 1 << 20,
     batch_requests: 100,
     batch_bytes: 1 << 20,
-    settle_timeout_ms: 200,
+    settle_timeout_ms: 60_000,
     settle_pause_ms: 1,
 };
 
@@ -54,11 +54,15 @@ struct Running {
 
 /// Starts a sequencer as a new process would.
 async fn start(store: &SharedStore) -> Running {
+    start_with(store, LIMITS).await
+}
+
+async fn start_with(store: &SharedStore, limits: SequencerLimits) -> Running {
     let leader_id = Uuid::now_v7();
     let head = store.lead(leader_id, true).await.unwrap().unwrap();
     let hub = Arc::new(Hub::new(head.revision, 1 << 20));
     let lead = Lead { store: Arc::clone(store), leader_id, head };
-    let (sequencer, handle) = Sequencer::new(lead, Arc::clone(&hub), Environment::system(), LIMITS);
+    let (sequencer, handle) = Sequencer::new(lead, Arc::clone(&hub), Environment::system(), limits);
     let stop = CancellationToken::new();
     let task = tokio::spawn(sequencer.run(stop.clone()));
     Running { handle, hub, stop, task }
@@ -282,10 +286,10 @@ async fn a_lost_answer_is_settled_with_one_effect(test: TestStore) {
 }
 
 async fn an_unreachable_store_is_told_and_recovers(test: TestStore) {
-    let faults = [Fault::Unreachable; 1_000];
+    let faults = [Fault::Unreachable; 400];
     let store = Arc::new(FaultyStore::new(Arc::clone(&test.store), &faults));
     let shared: SharedStore = store.clone();
-    let running = start(&shared).await;
+    let running = start_with(&shared, SequencerLimits { settle_timeout_ms: 200, ..LIMITS }).await;
     let refused = running.ask(id(1), grant("c", &["g"], OnOwned::Refuse)).await;
     assert_eq!(refused, Err(SubmitError::StoreUnavailable), "nothing was written, and that is said");
     let mut answer = refused;

@@ -26,6 +26,7 @@ use crate::watch::Hub;
 pub(super) struct Envelope {
     submission: Submission,
     content_hash: [u8; 32],
+    traceparent: String,
     reply: oneshot::Sender<Result<Answer, SubmitError>>,
     /// Given back when the request is answered.
     _room: QueueRoom,
@@ -39,8 +40,9 @@ impl Envelope {
         let (reply, answer) = oneshot::channel();
         // The hash is taken on the caller's side of the queue, so that the one writer does not have to.
         let content_hash = submission.command.content_hash();
+        let traceparent = recorded_traceparent(&submission.span);
         submission.span.add_event("queued", Vec::new());
-        (Self { submission, content_hash, reply, _room: room }, answer)
+        (Self { submission, content_hash, traceparent, reply, _room: room }, answer)
     }
 
     pub(super) fn bytes(&self) -> usize {
@@ -291,6 +293,7 @@ impl Envelope {
             request_id: self.submission.request_id,
             content_hash: self.content_hash,
             command: &self.submission.command,
+            traceparent: &self.traceparent,
         }
     }
 }
@@ -329,6 +332,16 @@ fn link(batch: &Span, envelopes: &[Envelope]) {
         if context.is_valid() {
             envelope.submission.span.add_link(context.clone());
         }
+    }
+}
+
+/// The trace of a span, to be kept with its commit; empty when nobody records it.
+fn recorded_traceparent(span: &Span) -> String {
+    let context = span.context();
+    if context.span().span_context().is_sampled() {
+        mesh::trace::traceparent_of(&context).unwrap_or_default()
+    } else {
+        String::new()
     }
 }
 

@@ -33,6 +33,8 @@ struct CommitRecord {
     order_id: String,
     #[prost(message, repeated, tag = "7")]
     changes: Vec<ChangeRecord>,
+    #[prost(string, tag = "8")]
+    traceparent: String,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -144,6 +146,7 @@ fn commit_to_record(commit: &Commit) -> CommitRecord {
         actor: commit.cause.actor.clone(),
         order_id: commit.cause.order_id.clone(),
         changes,
+        traceparent: commit.traceparent.clone(),
     }
 }
 
@@ -170,6 +173,7 @@ fn commit_from_record(record: CommitRecord) -> Result<Commit, StoreError> {
         committed_at_ms: record.committed_at_ms,
         cause: cause(reason, record.actor, record.order_id)?,
         changes,
+        traceparent: record.traceparent,
     })
 }
 
@@ -194,6 +198,7 @@ mod tests {
                 committed_at_ms,
                 cause: Cause { reason: Reason::Refund, actor, order_id: "o".to_owned() },
                 changes,
+                traceparent: "t".to_owned(),
             },
         )
     }

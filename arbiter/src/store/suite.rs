@@ -47,6 +47,7 @@ fn commit(revision: Revision, changes: &[(bool, &str, &str)]) -> Commit {
         committed_at_ms: 1_000 + revision,
         cause: cause(),
         changes: changes.iter().map(change).collect(),
+        traceparent: String::new(),
     }
 }
 

@@ -103,6 +103,7 @@ mod tests {
             committed_at_ms: 0,
             cause: cause.clone(),
             changes: Vec::new(),
+            traceparent: String::new(),
         };
         revisions.map(commit).collect()
     }

@@ -26,7 +26,7 @@ const LIMITS: WatchLimits = WatchLimits {
     message_bytes: 500,
     snapshot_chunk: 3,
     queue_messages: 2,
-    slow_reader_timeout_ms: 200,
+    slow_reader_timeout_ms: 60_000,
     bookmark_interval_ms: 20,
 };
 
@@ -41,10 +41,14 @@ struct Fixture {
 
 impl Fixture {
     async fn new(test: TestStore, memory_bytes: usize) -> Self {
+        Self::with_limits(test, memory_bytes, LIMITS).await
+    }
+
+    async fn with_limits(test: TestStore, memory_bytes: usize, limits: WatchLimits) -> Self {
         let (_, head) = test.lead().await;
         let hub = Arc::new(Hub::new(0, memory_bytes));
         let draining = CancellationToken::new();
-        let watches = Watches::new(Arc::clone(&test.store), Arc::clone(&hub), LIMITS, draining.clone());
+        let watches = Watches::new(Arc::clone(&test.store), Arc::clone(&hub), limits, draining.clone());
         Self { test, head, hub, watches, draining }
     }
 
@@ -77,6 +81,7 @@ fn commit(revision: Revision, size: usize) -> Commit {
         committed_at_ms: revision,
         cause: Cause { reason: Reason::Gift, actor: String::new(), order_id: String::new() },
         changes: (0..size).map(change).collect(),
+        traceparent: String::new(),
     }
 }
 
@@ -192,7 +197,8 @@ async fn a_reader_behind_the_memory_reads_the_log(test: TestStore) {
 
 #[tokio::test]
 async fn a_slow_reader_is_cut_off_and_can_resume() {
-    let mut fixture = Fixture::new(TestStore::sqlite().await, 1 << 20).await;
+    let limits = WatchLimits { slow_reader_timeout_ms: 200, ..LIMITS };
+    let mut fixture = Fixture::with_limits(TestStore::sqlite().await, 1 << 20, limits).await;
     let mut events = fixture.watches.open(Start::After(0)).unwrap();
     for _ in 0..20 {
         fixture.commit(&[10]).await;

@@ -294,6 +294,7 @@ mod tests {
                 customer_id: "42".to_owned(),
                 game_id: "tiny-forest".to_owned(),
             }],
+            traceparent: String::new(),
         }
     }
 
