@@ -150,6 +150,6 @@ fn prober(
         metrics: metrics.clone(),
         arbiter: calls(config, outbound),
         options: config.prober(),
-        clock: Arc::clone(&environment.clock),
+        environment: environment.clone(),
     }
 }

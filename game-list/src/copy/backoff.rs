@@ -27,6 +27,11 @@ impl Backoff {
         half + Duration::from_micros(random.below(spread.saturating_add(1)))
     }
 
+    /// Whether there was no attempt since the arbiter was followed.
+    pub(crate) fn is_first(&self) -> bool {
+        self.attempts == 0
+    }
+
     /// The arbiter is followed again: the next wait is the shortest.
     pub(crate) fn reset(&mut self) {
         self.attempts = 0;

@@ -68,19 +68,25 @@ impl Follower {
         let follow = async {
             loop {
                 let Err(ended) = self.session().await;
-                self.status.set_link(Link::Down);
+                let was_up = self.status.set_link(Link::Down) != Link::Down;
+                let is_news = was_up || self.backoff.is_first() || ended.needs_snapshot();
                 self.needs_snapshot |= ended.needs_snapshot();
                 let wait = self.backoff.next(self.environment.random.as_ref());
-                tracing::warn!(
-                    reason = %ended,
-                    wait_ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX),
-                    from_snapshot = self.needs_snapshot,
-                    "the arbiter is not followed; trying again"
-                );
+                self.tell(&ended, wait, is_news);
                 tokio::time::sleep(wait).await;
             }
         };
         shutdown.run_until_cancelled(follow).await;
+    }
+
+    /// Logs why the arbiter is not followed: once, and not again for each attempt of a long outage.
+    fn tell(&self, ended: &Ended, wait: Duration, is_news: bool) {
+        let (wait_ms, from_snapshot) = (wait.as_millis(), self.needs_snapshot);
+        if is_news {
+            tracing::warn!(reason = %ended, wait_ms, from_snapshot, "the arbiter is not followed; trying until it is");
+        } else {
+            tracing::debug!(reason = %ended, wait_ms, from_snapshot, "the arbiter is not followed yet");
+        }
     }
 
     /// Follows one stream until it ends.

@@ -59,13 +59,14 @@ impl Status {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Notes how the stream stands.
-    pub(crate) fn set_link(&self, link: Link) {
+    /// Notes how the stream stands, and returns how it stood before.
+    pub(crate) fn set_link(&self, link: Link) -> Link {
         let before = std::mem::replace(&mut self.inner().link, link);
         if before == Link::Down && link != Link::Down {
             self.answerable.send_replace(true);
             self.linked.notify_one();
         }
+        before
     }
 
     /// Notes what the copy shows, after it was committed.
