@@ -9,10 +9,10 @@ mod decide;
 mod state;
 
 pub(crate) use command::{
-    Cause, Command, CustomerId, GameId, Grant, OnNotOwned, OnOwned, Reason, RequestId, Revoke,
+    Cause, Command, CustomerId, GameId, Grant, Key, OnNotOwned, OnOwned, Reason, RequestId, Revoke,
 };
 pub(crate) use decide::{RefusalKind, Verdict, decide};
-pub(crate) use state::{Effects, Entitlement, Key, PastEntitlement, State};
+pub(crate) use state::{Effects, Entitlement, PastEntitlement, State};
 
 /// A place in the one order of commits. The first commit has revision 1; at revision 0 nothing is owned.
 pub(crate) type Revision = u64;

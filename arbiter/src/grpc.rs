@@ -6,4 +6,5 @@ mod requests;
 mod responses;
 mod service;
 
-pub(crate) use service::{ArbiterGrpc, Core, CoreSlot, RequestLimits};
+pub(crate) use requests::RequestLimits;
+pub(crate) use service::{ArbiterGrpc, Core, CoreSlot};

@@ -6,8 +6,10 @@
 //! light load batches are small and nobody waits for a timer, under heavy load they grow.
 
 mod batch;
+mod envelope;
 mod handle;
 mod metrics;
+mod request;
 #[cfg(test)]
 mod tests;
 mod writer;
@@ -21,8 +23,10 @@ use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-pub(crate) use handle::{Answer, SequencerHandle, Submission, SubmitError};
-use writer::{Envelope, Writer};
+use envelope::Envelope;
+pub(crate) use handle::SequencerHandle;
+pub(crate) use request::{Answer, Submission, SubmitError};
+use writer::Writer;
 
 use crate::store::{Head, SharedStore};
 use crate::watch::Hub;

@@ -6,6 +6,7 @@ pub(crate) mod faulty;
 mod open;
 mod postgres;
 mod record;
+mod sql;
 mod sqlite;
 #[cfg(test)]
 mod suite;

@@ -2,7 +2,8 @@
 
 pub(crate) use gameshelf::ids::{CustomerId, GameId, RequestId};
 
-use super::state::Key;
+/// What state is known by: a customer and a game.
+pub(crate) type Key = (CustomerId, GameId);
 
 /// Why ownership changes. The numbers are stored, and never change their meaning.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

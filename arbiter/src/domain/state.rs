@@ -2,11 +2,8 @@
 
 use std::collections::HashMap;
 
-use super::command::{Cause, CustomerId, GameId};
+use super::command::{Cause, CustomerId, GameId, Key};
 use super::{ChangeKind, Commit, Revision};
-
-/// What state is known by: a customer and a game.
-pub(crate) type Key = (CustomerId, GameId);
 
 /// A customer owning a game.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -12,7 +12,6 @@ use gameshelf::proto::freshness::v1::{Freshness, freshness::Requirement};
 use gameshelf::tokens::Token;
 use tonic::Status;
 
-use super::service::RequestLimits;
 use crate::domain::{
     Cause, Command, CustomerId, GameId, Grant, Key, OnNotOwned, OnOwned, Reason, RequestId, Revoke,
 };
@@ -21,6 +20,15 @@ use crate::domain::{
 const ACTOR_MAX_BYTES: usize = 128;
 /// The most bytes of an order id.
 const ORDER_ID_MAX_BYTES: usize = 64;
+
+/// The limits of requests.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct RequestLimits {
+    pub(crate) changes_per_request: usize,
+    pub(crate) pairs_per_check: usize,
+    pub(crate) page_size_default: u32,
+    pub(crate) page_size_max: u32,
+}
 
 /// A write as it came in.
 pub(super) struct Write {

@@ -14,21 +14,12 @@ use tracing::info_span;
 
 use super::errors::{self, Refused, TokenProblem};
 use super::paging::PageStart;
-use super::requests::{self, Asked, WatchStart, Write};
+use super::requests::{self, Asked, RequestLimits, WatchStart, Write};
 use super::responses;
 use crate::domain::{Command, Key, Revision, Verdict};
 use crate::sequencer::{Answer, SequencerHandle, Submission};
 use crate::store::SharedStore;
 use crate::watch::{Hub, Start, Watches};
-
-/// The limits of requests.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct RequestLimits {
-    pub(crate) changes_per_request: usize,
-    pub(crate) pairs_per_check: usize,
-    pub(crate) page_size_default: u32,
-    pub(crate) page_size_max: u32,
-}
 
 /// What serves requests once the store is open.
 #[derive(Debug)]

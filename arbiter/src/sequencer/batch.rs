@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 
-use super::handle::{Answer, SubmitError};
+use super::request::{Answer, SubmitError};
 use crate::domain::{Command, Commit, Outcome, RequestId, Revision, State, decide};
 use crate::store::{Batch, Loaded, StoredRequest};
 

@@ -2,59 +2,12 @@
 
 use std::sync::Arc;
 
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
-use tracing::Span;
+use tokio::sync::{Semaphore, mpsc, oneshot};
 
 use super::SequencerLimits;
+use super::envelope::{Envelope, QueueRoom};
 use super::metrics::Metrics;
-use super::writer::Envelope;
-use crate::domain::{Command, Outcome, RequestId};
-
-/// A request on its way to the sequencer.
-#[derive(Debug)]
-pub(crate) struct Submission {
-    pub(crate) request_id: RequestId,
-    pub(crate) command: Command,
-    /// The request's own span, from queue to commit.
-    pub(crate) span: Span,
-}
-
-/// What became of a request.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Answer {
-    pub(crate) outcome: Outcome,
-    /// Whether an earlier request with the same id had this outcome.
-    pub(crate) replayed: bool,
-}
-
-/// Why a request has no outcome.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum SubmitError {
-    /// The queue holds as many requests as it may. Nothing was enqueued.
-    #[error("the queue of writes is full: it holds at most {limit_requests} requests")]
-    QueueFull { limit_requests: usize },
-    /// The queue holds as many bytes as it may. Nothing was enqueued.
-    #[error("the queue of writes is full: it holds at most {limit_bytes} bytes")]
-    QueueFullBytes { limit_bytes: usize },
-    /// The request id stands for other content. Nothing was written.
-    #[error("the request id was used before for a request with other content")]
-    RequestIdReused,
-    /// The store cannot be reached. Nothing was written.
-    #[error("the store cannot be reached; nothing was written")]
-    StoreUnavailable,
-    /// The store may or may not have it.
-    #[error("whether the request was committed is not known; repeat it with the same request id to find out")]
-    OutcomeUnknown,
-    /// Another process writes. Nothing was written by this request.
-    #[error("another arbiter took over this store; nothing was written")]
-    NotLeader,
-    /// The store refused what this program wrote. A defect.
-    #[error("the store refused the request")]
-    Defect,
-    /// The sequencer has ended. Nothing was written.
-    #[error("the arbiter is stopping; nothing was written")]
-    Stopped,
-}
+use super::request::{Answer, Submission, SubmitError};
 
 /// A cheap way to the sequencer. When the last one is gone, the sequencer finishes what is queued and ends.
 #[derive(Clone, Debug)]
@@ -64,19 +17,6 @@ pub(crate) struct SequencerHandle {
     limit_requests: usize,
     limit_bytes: usize,
     metrics: Arc<Metrics>,
-}
-
-/// The part of the queue's room that a request takes while it waits.
-#[derive(Debug)]
-pub(super) struct QueueRoom {
-    pub(super) _bytes: OwnedSemaphorePermit,
-    pub(super) metrics: Arc<Metrics>,
-}
-
-impl Drop for QueueRoom {
-    fn drop(&mut self) {
-        self.metrics.left_queue();
-    }
 }
 
 impl SequencerHandle {

@@ -7,56 +7,20 @@ use std::time::Duration;
 use mesh::environment::Environment;
 use opentelemetry::KeyValue;
 use opentelemetry::trace::TraceContextExt;
-use tokio::sync::{oneshot, watch};
+use tokio::sync::watch;
 use tokio::time::{Instant, sleep};
 use tracing::{Instrument, Span, info_span};
 use tracing_opentelemetry::OpenTelemetrySpanExt;
 use uuid::Uuid;
 
 use super::batch::{Decided, Item, decide_batch};
-use super::handle::{Answer, QueueRoom, Submission, SubmitError};
+use super::envelope::Envelope;
 use super::metrics::Metrics;
+use super::request::{Answer, SubmitError};
 use super::{Lead, SequencerError, SequencerLimits};
 use crate::domain::{Key, RequestId};
 use crate::store::{CommitError, Head, SharedStore, StoreError};
 use crate::watch::Hub;
-
-/// A request in the queue, with the way back to its caller.
-#[derive(Debug)]
-pub(super) struct Envelope {
-    submission: Submission,
-    content_hash: [u8; 32],
-    traceparent: String,
-    reply: oneshot::Sender<Result<Answer, SubmitError>>,
-    /// Given back when the request is answered.
-    _room: QueueRoom,
-}
-
-impl Envelope {
-    pub(super) fn new(
-        submission: Submission,
-        room: QueueRoom,
-    ) -> (Self, oneshot::Receiver<Result<Answer, SubmitError>>) {
-        let (reply, answer) = oneshot::channel();
-        // The hash is taken on the caller's side of the queue, so that the one writer does not have to.
-        let content_hash = submission.command.content_hash();
-        let traceparent = recorded_traceparent(&submission.span);
-        submission.span.add_event("queued", Vec::new());
-        (Self { submission, content_hash, traceparent, reply, _room: room }, answer)
-    }
-
-    pub(super) fn bytes(&self) -> usize {
-        self.submission.command.bytes()
-    }
-
-    fn answer(self, answer: Result<Answer, SubmitError>) {
-        if answer.is_ok() {
-            self.submission.span.add_event("committed", Vec::new());
-        }
-        // A caller that is gone finds the outcome by its request id.
-        let _ = self.reply.send(answer);
-    }
-}
 
 /// Why a batch could not be written.
 #[derive(Debug)]
@@ -113,7 +77,7 @@ impl Writer {
     /// Writes a batch and answers every request of it.
     pub(super) async fn write(&mut self, mut envelopes: Vec<Envelope>) -> Result<(), SequencerError> {
         // Whoever gave up before the batch began is not served any more: nothing of theirs was written.
-        envelopes.retain(|envelope| !envelope.reply.is_closed());
+        envelopes.retain(|envelope| !envelope.is_abandoned());
         if envelopes.is_empty() {
             return Ok(());
         }
@@ -287,17 +251,6 @@ impl Writer {
     }
 }
 
-impl Envelope {
-    fn item(&self) -> Item<'_> {
-        Item {
-            request_id: self.submission.request_id,
-            content_hash: self.content_hash,
-            command: &self.submission.command,
-            traceparent: &self.traceparent,
-        }
-    }
-}
-
 impl From<&SequencerError> for SubmitError {
     fn from(error: &SequencerError) -> Self {
         match error {
@@ -332,16 +285,6 @@ fn link(batch: &Span, envelopes: &[Envelope]) {
         if context.is_valid() {
             envelope.submission.span.add_link(context.clone());
         }
-    }
-}
-
-/// The trace of a span, to be kept with its commit; empty when nobody records it.
-fn recorded_traceparent(span: &Span) -> String {
-    let context = span.context();
-    if context.span().span_context().is_sampled() {
-        mesh::trace::traceparent_of(&context).unwrap_or_default()
-    } else {
-        String::new()
     }
 }
 

@@ -7,16 +7,13 @@ use uuid::Uuid;
 
 use super::error::is_answer;
 use super::record::{self, cause, decode_outcome, id};
+use super::sql as shared;
 use super::{Batch, CommitError, Head, Loaded, Store, StoreError, StoredRequest};
 use crate::domain::{Commit, CustomerId, Entitlement, GameId, Key, PastEntitlement, RequestId, Revision};
 
 /// Every set of rows is handed over as arrays, one a column. A load by key goes through `CROSS JOIN LATERAL`: a plain join
 /// is planned badly on a table whose statistics are not fresh.
 mod sql {
-    pub(super) const LEAD: &str = "
-        UPDATE head SET epoch = epoch + 1, leader_id = $1 WHERE $2 OR leader_id = $1
-        RETURNING store_id, incarnation, epoch, revision";
-
     pub(super) const LOAD: &str = r#"
         SELECT r.request_id, r.content_hash, r.revision, r.outcome, r.decided_at_ms,
           NULL::text, NULL::text, NULL::smallint, NULL::text, NULL::text
@@ -69,25 +66,6 @@ mod sql {
         FROM unnest($2::text[], $3::text[]) AS wanted (customer_id, game_id)
         CROSS JOIN LATERAL (SELECT * FROM entitlement_past AS past WHERE past.customer_id = wanted.customer_id COLLATE "C"
           AND past.game_id = wanted.game_id COLLATE "C" AND valid_from <= $1 AND valid_to > $1 OFFSET 0) AS p"#;
-
-    pub(super) const LIST: &str = "
-        SELECT customer_id, game_id, valid_from, granted_at_ms, reason, actor, order_id FROM entitlement
-        WHERE customer_id = $2 AND game_id > $3 AND valid_from <= $1
-        UNION ALL
-        SELECT customer_id, game_id, valid_from, granted_at_ms, reason, actor, order_id FROM entitlement_past
-        WHERE customer_id = $2 AND game_id > $3 AND valid_from <= $1 AND valid_to > $1
-        ORDER BY game_id LIMIT $4";
-
-    pub(super) const SNAPSHOT: &str = "
-        SELECT customer_id, game_id, valid_from, granted_at_ms, reason, actor, order_id FROM entitlement
-        WHERE (customer_id, game_id) > ($2, $3) AND valid_from <= $1
-        UNION ALL
-        SELECT customer_id, game_id, valid_from, granted_at_ms, reason, actor, order_id FROM entitlement_past
-        WHERE (customer_id, game_id) > ($2, $3) AND valid_from <= $1 AND valid_to > $1
-        ORDER BY customer_id, game_id LIMIT $4";
-
-    pub(super) const LOG: &str =
-        "SELECT commits FROM change_log WHERE last_revision > $1 ORDER BY last_revision LIMIT $2";
 }
 
 /// The store on PostgreSQL.
@@ -226,7 +204,8 @@ fn read_loaded(rows: &[PgRow]) -> Result<Loaded, StoreError> {
 #[async_trait]
 impl Store for PostgresStore {
     async fn lead(&self, leader_id: Uuid, take_over: bool) -> Result<Option<Head>, StoreError> {
-        let row = sqlx::query(sql::LEAD).bind(leader_id).bind(take_over).fetch_optional(&self.pool).await?;
+        let row =
+            sqlx::query(shared::LEAD).bind(leader_id).bind(take_over).fetch_optional(&self.pool).await?;
         row.map(|row| {
             Ok(Head {
                 store_id: row.try_get(0)?,
@@ -292,7 +271,7 @@ impl Store for PostgresStore {
         after: Option<&GameId>,
         limit: u32,
     ) -> Result<Vec<Entitlement>, StoreError> {
-        let rows = sqlx::query(sql::LIST)
+        let rows = sqlx::query(shared::LIST)
             .bind(signed(at))
             .bind(customer_id.as_str())
             .bind(after.map_or("", GameId::as_str))
@@ -308,7 +287,7 @@ impl Store for PostgresStore {
         after: Option<&Key>,
         limit: u32,
     ) -> Result<Vec<Entitlement>, StoreError> {
-        let rows = sqlx::query(sql::SNAPSHOT)
+        let rows = sqlx::query(shared::SNAPSHOT)
             .bind(signed(at))
             .bind(after.map_or("", |(customer_id, _)| customer_id.as_str()))
             .bind(after.map_or("", |(_, game_id)| game_id.as_str()))
@@ -319,7 +298,7 @@ impl Store for PostgresStore {
     }
 
     async fn log(&self, after: Revision, limit_batches: u32) -> Result<Vec<Commit>, StoreError> {
-        let rows = sqlx::query(sql::LOG)
+        let rows = sqlx::query(shared::LOG)
             .bind(signed(after))
             .bind(i64::from(limit_batches))
             .fetch_all(&self.pool)

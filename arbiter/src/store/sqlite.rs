@@ -8,16 +8,13 @@ use sqlx::{Row, SqliteConnection};
 use uuid::Uuid;
 
 use super::record::{self, cause, decode_outcome, id};
+use super::sql as shared;
 use super::{Batch, CommitError, Head, Loaded, Store, StoreError, StoredRequest};
 use crate::domain::{Commit, CustomerId, Entitlement, GameId, Key, RequestId, Revision};
 
 /// Every set of rows is handed over as one JSON array and read by `json_each`, so that a batch costs as many statements
 /// as there are tables, however many rows it has.
 mod sql {
-    pub(super) const LEAD: &str = "
-        UPDATE head SET epoch = epoch + 1, leader_id = $1 WHERE $2 OR leader_id = $1
-        RETURNING store_id, incarnation, epoch, revision";
-
     pub(super) const ADVANCE: &str = "UPDATE head SET revision = $1 WHERE epoch = $2 AND revision = $3";
 
     pub(super) const LOAD_REQUESTS: &str = "
@@ -66,25 +63,6 @@ mod sql {
         FROM json_each($2) AS wanted CROSS JOIN entitlement_past AS p
           ON p.customer_id = wanted.value ->> 0 AND p.game_id = wanted.value ->> 1
         WHERE p.valid_from <= $1 AND p.valid_to > $1";
-
-    pub(super) const LIST: &str = "
-        SELECT customer_id, game_id, valid_from, granted_at_ms, reason, actor, order_id FROM entitlement
-        WHERE customer_id = $2 AND game_id > $3 AND valid_from <= $1
-        UNION ALL
-        SELECT customer_id, game_id, valid_from, granted_at_ms, reason, actor, order_id FROM entitlement_past
-        WHERE customer_id = $2 AND game_id > $3 AND valid_from <= $1 AND valid_to > $1
-        ORDER BY game_id LIMIT $4";
-
-    pub(super) const SNAPSHOT: &str = "
-        SELECT customer_id, game_id, valid_from, granted_at_ms, reason, actor, order_id FROM entitlement
-        WHERE (customer_id, game_id) > ($2, $3) AND valid_from <= $1
-        UNION ALL
-        SELECT customer_id, game_id, valid_from, granted_at_ms, reason, actor, order_id FROM entitlement_past
-        WHERE (customer_id, game_id) > ($2, $3) AND valid_from <= $1 AND valid_to > $1
-        ORDER BY customer_id, game_id LIMIT $4";
-
-    pub(super) const LOG: &str =
-        "SELECT commits FROM change_log WHERE last_revision > $1 ORDER BY last_revision LIMIT $2";
 }
 
 /// The store on SQLite.
@@ -215,7 +193,7 @@ async fn write_batch(connection: &mut SqliteConnection, batch: &Batch) -> Result
 #[async_trait]
 impl Store for SqliteStore {
     async fn lead(&self, leader_id: Uuid, take_over: bool) -> Result<Option<Head>, StoreError> {
-        let row = sqlx::query(sql::LEAD)
+        let row = sqlx::query(shared::LEAD)
             .bind(&leader_id.as_bytes()[..])
             .bind(take_over)
             .fetch_optional(&self.database.writer)
@@ -279,7 +257,7 @@ impl Store for SqliteStore {
         after: Option<&GameId>,
         limit: u32,
     ) -> Result<Vec<Entitlement>, StoreError> {
-        let rows = sqlx::query(sql::LIST)
+        let rows = sqlx::query(shared::LIST)
             .bind(signed(at))
             .bind(customer_id.as_str())
             .bind(after.map_or("", GameId::as_str))
@@ -295,7 +273,7 @@ impl Store for SqliteStore {
         after: Option<&Key>,
         limit: u32,
     ) -> Result<Vec<Entitlement>, StoreError> {
-        let rows = sqlx::query(sql::SNAPSHOT)
+        let rows = sqlx::query(shared::SNAPSHOT)
             .bind(signed(at))
             .bind(after.map_or("", |(customer_id, _)| customer_id.as_str()))
             .bind(after.map_or("", |(_, game_id)| game_id.as_str()))
@@ -306,7 +284,7 @@ impl Store for SqliteStore {
     }
 
     async fn log(&self, after: Revision, limit_batches: u32) -> Result<Vec<Commit>, StoreError> {
-        let rows = sqlx::query(sql::LOG)
+        let rows = sqlx::query(shared::LOG)
             .bind(signed(after))
             .bind(limit_batches)
             .fetch_all(&self.database.readers)
