@@ -145,3 +145,17 @@ fn a_watch_can_begin_with_the_state_or_go_on_after_a_token() {
     mesh.run(&["revoke", "bo", "tiny-forest"]).json();
     assert_eq!(watch.json_line()["changes"][0]["kind"], "revoked");
 }
+
+#[test]
+fn a_list_of_several_pages_is_whole() {
+    let mesh = Mesh::start_with(&[], &[("GAMESHELF_GAME_LIST_PAGE_SIZE_DEFAULT", "2")]);
+    let games = ["gravel-kings", "hollow-comet", "marrow-vale", "paper-armada", "tiny-forest"];
+    let granted = mesh.run(&[&["grant", "anna"], &games[..]].concat()).json();
+    assert_eq!(mesh.games("anna"), games);
+    let from_the_copy = wait_for("the copy has the games", || {
+        let list = mesh.run(&["list", "anna", "--freshness", "any"]).json();
+        (list["revision"] == granted["revision"]).then_some(list)
+    });
+    assert_eq!(from_the_copy["source"], "local_copy");
+    assert_eq!(from_the_copy["games"].as_array().unwrap().len(), games.len());
+}
