@@ -1,7 +1,7 @@
 //! A store for tests that goes wrong when it is told to.
 
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use async_trait::async_trait;
@@ -20,8 +20,6 @@ pub(crate) enum Fault {
     LostBefore,
     /// It is refused when it has more than one request.
     RefusedTogether,
-    /// The store cannot be reached.
-    Unreachable,
 }
 
 /// Wraps a store. Commits take their faults from a queue; those after the last fault go well.
@@ -33,6 +31,7 @@ pub(crate) struct FaultyStore {
     gate: Semaphore,
     commits: AtomicUsize,
     waiting: Semaphore,
+    unreachable: AtomicBool,
 }
 
 impl FaultyStore {
@@ -43,7 +42,13 @@ impl FaultyStore {
             gate: Semaphore::new(Semaphore::MAX_PERMITS / 2),
             commits: AtomicUsize::new(0),
             waiting: Semaphore::new(0),
+            unreachable: AtomicBool::new(false),
         }
+    }
+
+    /// Lets every commit fail before it begins, or no longer.
+    pub(crate) fn set_unreachable(&self, unreachable: bool) {
+        self.unreachable.store(unreachable, Ordering::SeqCst);
     }
 
     /// Lets no commit begin until [`FaultyStore::release_commit`].
@@ -85,6 +90,9 @@ impl Store for FaultyStore {
         self.commits.fetch_add(1, Ordering::SeqCst);
         self.waiting.add_permits(1);
         self.gate.acquire().await.expect("the semaphore stays open").forget();
+        if self.unreachable.load(Ordering::SeqCst) {
+            return Err(CommitError::Before(StoreError::Unreachable(reset())));
+        }
         let fault = self.faults.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
         match fault {
             Some(Fault::LostAfter) => {
@@ -92,7 +100,6 @@ impl Store for FaultyStore {
                 Err(CommitError::Unknown(reset()))
             }
             Some(Fault::LostBefore) => Err(CommitError::Unknown(reset())),
-            Some(Fault::Unreachable) => Err(CommitError::Before(StoreError::Unreachable(reset()))),
             Some(Fault::RefusedTogether) if batch.requests.len() > 1 => {
                 Err(CommitError::Before(StoreError::Failed(sqlx::Error::RowNotFound)))
             }
