@@ -116,7 +116,9 @@ async fn a_backlog_is_worked_off_after_a_restart() {
         shop.buy(request)
     });
     let answers = futures_util::future::join_all(buys).await;
-    assert!(answers.iter().all(Result::is_ok));
+    for answer in answers {
+        assert_eq!(answer.unwrap().order.unwrap().state(), OrderState::Pending);
+    }
     shop.stop().await.unwrap();
     world.script.set_arbiter_down(false);
     let shop = world.open().await;

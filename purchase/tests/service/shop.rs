@@ -20,9 +20,10 @@ use uuid::Uuid;
 use crate::arbiter::Arbiter;
 use crate::faults::{Script, Served, serve};
 use crate::provider::Provider;
+use crate::trace;
 
 /// How long a test waits for what must come.
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 pub(crate) const CATALOG: &str = "game_id,title,status,release_year,price_minor_units,currency,required_age\n\
     paid,Paid,listed,2019,499,USD,0\n\
@@ -58,6 +59,7 @@ impl World {
 
     /// With this database, or an embedded one.
     pub(crate) async fn with_database(url: Option<String>, flags: &[&str]) -> Self {
+        trace::collector();
         let directory = tempfile::tempdir().unwrap();
         std::fs::write(directory.path().join("catalog.csv"), CATALOG).unwrap();
         let file = directory.path().join("orders.sqlite");
@@ -99,6 +101,10 @@ impl World {
             "--retry-max-ms=50".to_owned(),
             // The saga's own repetition is what is tested.
             "--outbound-attempts=1".to_owned(),
+            // A slow machine must not look like an outage.
+            "--outbound-timeout-ms=60000".to_owned(),
+            "--outbound-attempt-timeout-ms=60000".to_owned(),
+            "--statement-timeout-ms=60000".to_owned(),
             "--buy-wait-ms=30000".to_owned(),
         ];
         arguments.extend(self.flags.clone());
@@ -111,7 +117,12 @@ impl World {
         let address: Address = listener.local_addr().unwrap().to_string().parse().unwrap();
         let stop = CancellationToken::new();
         let running = tokio::spawn(run(self.config(), Environment::system(), listener, stop.clone()));
-        let config = OutboundConfig { attempts: 1, timeout_ms: 20_000, ..OutboundConfig::default() };
+        let config = OutboundConfig {
+            attempts: 1,
+            timeout_ms: 60_000,
+            attempt_timeout_ms: 60_000,
+            ..OutboundConfig::default()
+        };
         let outbound = Outbound::new("purchase", &address, &config, &Environment::system());
         Shop { calls: outbound.calls(), stop, running }
     }
