@@ -22,6 +22,8 @@ pub(crate) struct Change {
 pub(crate) struct Commit {
     pub(crate) revision: u64,
     pub(crate) changes: Vec<Change>,
+    /// The W3C `traceparent` of the request; empty when it is not recorded.
+    pub(crate) traceparent: String,
 }
 
 /// A game on a customer's list.

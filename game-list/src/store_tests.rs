@@ -21,7 +21,7 @@ fn commit(revision: u64, changes: &[(&str, &str, bool)]) -> Commit {
             granted: *granted,
         })
         .collect();
-    Commit { revision, changes }
+    Commit { revision, changes, traceparent: String::new() }
 }
 
 async fn open(path: &Path) -> Store {

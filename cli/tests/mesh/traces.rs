@@ -28,7 +28,8 @@ fn whole_trace(collector: &Collector, trace_id: &[u8]) -> Vec<Span> {
         };
         let is_captured = has("payment-sandbox", "/Capture") && has("purchase", "/Capture");
         let is_granted = has("arbiter", "/Grant") && has("arbiter", "arbiter.request");
-        (has_parents && is_granted && is_captured && has("purchase", BUY)).then_some(spans)
+        let is_listed = has("game-list", "copy.commit");
+        (has_parents && is_granted && is_captured && is_listed && has("purchase", BUY)).then_some(spans)
     })
 }
 
@@ -53,6 +54,8 @@ fn a_purchase_is_one_trace_through_all_services_down_to_the_commit() {
     let request = spans.iter().find(|span| span.name == "arbiter.request").unwrap();
     let grant = spans.iter().find(|span| span.id == request.parent_id).unwrap();
     assert_eq!((grant.service.as_str(), grant.name.ends_with("/Grant")), ("arbiter", true));
+    let listed = spans.iter().find(|span| span.name == "copy.commit").unwrap();
+    assert_eq!((listed.service.as_str(), &listed.parent_id), ("game-list", &request.id));
 }
 
 #[test]

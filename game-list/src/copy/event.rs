@@ -53,7 +53,7 @@ fn entitlement(row: v1::Entitlement) -> Entitlement {
 
 fn commit(commit: v1::Commit) -> Result<Commit, Malformed> {
     let changes = commit.changes.into_iter().map(change).collect::<Result<_, _>>()?;
-    Ok(Commit { revision: commit.revision, changes })
+    Ok(Commit { revision: commit.revision, changes, traceparent: commit.traceparent })
 }
 
 fn change(change: v1::Change) -> Result<Change, Malformed> {

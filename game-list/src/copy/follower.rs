@@ -10,8 +10,9 @@ use gameshelf::proto::arbiter::v1::{SnapshotStart, WatchRequest};
 use gameshelf::tokens::Token;
 use mesh::environment::Environment;
 use mesh::outbound::Streams;
+use mesh::trace;
 use tokio_util::sync::CancellationToken;
-use tracing::Instrument;
+use tracing::{Instrument, Span};
 
 use super::backoff::Backoff;
 use super::progress::{Progress, Step};
@@ -19,6 +20,7 @@ use super::status::{Link, Status};
 use super::stream::{Ended, Reader};
 use super::work::Work;
 use crate::metrics::Metrics;
+use crate::model::Commit;
 use crate::store::Store;
 
 /// How the arbiter is followed.
@@ -175,8 +177,11 @@ impl Follower {
                     from_revision = from.revision,
                     to_revision = to.revision
                 );
+                let joined: Vec<Span> =
+                    commits.iter().filter_map(|commit| span_in_trace_of(commit, &span)).collect();
                 let begin = self.environment.clock.monotonic();
                 self.store.apply(from, to, &commits).instrument(span).await?;
+                drop(joined);
                 let took = self.environment.clock.monotonic().saturating_duration_since(begin);
                 self.metrics.applied(commits.len(), took);
                 self.status.applied(to);
@@ -184,4 +189,16 @@ impl Follower {
         }
         Ok(())
     }
+}
+
+/// The copy's part in the trace of the request that a commit is the effect of, where that is recorded: it lasts until the
+/// copy has the commit. The transaction serves many requests, so it is a trace of its own, and linked.
+fn span_in_trace_of(commit: &Commit, apply: &Span) -> Option<Span> {
+    if commit.traceparent.is_empty() {
+        return None;
+    }
+    let span = tracing::info_span!(parent: None, "copy.commit", revision = commit.revision);
+    trace::set_parent(&span, trace::parent_from(&commit.traceparent));
+    trace::link(&span, apply);
+    Some(span)
 }

@@ -120,9 +120,12 @@ mod tests {
         Token { store_id: Uuid::from_u128(1), incarnation: 1, revision }
     }
 
+    fn commit(revision: u64) -> Commit {
+        Commit { revision, changes: vec![], traceparent: String::new() }
+    }
+
     fn commits(revisions: &[u64]) -> Event {
-        let commits =
-            revisions.iter().map(|revision| Commit { revision: *revision, changes: vec![] }).collect();
+        let commits = revisions.iter().map(|revision| commit(*revision)).collect();
         Event::Commits(commits, at(*revisions.last().unwrap()))
     }
 
@@ -153,7 +156,7 @@ mod tests {
     #[test]
     fn a_stream_of_another_store_is_not_followed() {
         let other = Token { store_id: Uuid::from_u128(2), ..at(6) };
-        let event = Event::Commits(vec![Commit { revision: 6, changes: vec![] }], other);
+        let event = Event::Commits(vec![commit(6)], other);
         assert_eq!(Progress::Following(at(5)).advance(event), Err(Broken::OtherStore));
         assert_eq!(Progress::Following(at(5)).advance(Event::Bookmark(other)), Err(Broken::OtherStore));
     }

@@ -71,7 +71,8 @@ mod tests {
     }
 
     fn apply(from: u64, to: u64) -> Step {
-        let commits = (from + 1..=to).map(|revision| Commit { revision, changes: vec![] }).collect();
+        let commit = |revision| Commit { revision, changes: vec![], traceparent: String::new() };
+        let commits = (from + 1..=to).map(commit).collect();
         Step::Apply { from: at(from), to: at(to), commits }
     }
 
