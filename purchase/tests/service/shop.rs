@@ -23,7 +23,7 @@ use crate::provider::Provider;
 use crate::trace;
 
 /// How long a test waits for what must come.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 pub(crate) const CATALOG: &str = "game_id,title,status,release_year,price_minor_units,currency,required_age\n\
     paid,Paid,listed,2019,499,USD,0\n\
