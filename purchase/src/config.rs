@@ -20,10 +20,6 @@ pub struct Config {
     #[arg(default_value = "sqlite:gameshelf-data/purchase/orders.sqlite")]
     pub database_url: Url,
 
-    /// How the database is opened.
-    #[command(flatten)]
-    pub database: DatabaseConfig,
-
     /// Time for one statement of the database
     #[arg(long, value_name = "MS", env = "GAMESHELF_PURCHASE_STATEMENT_TIMEOUT_MS", default_value_t = 5_000)]
     #[arg(value_parser = value_parser!(u64).range(1..=DAY_MS))]
@@ -72,6 +68,11 @@ pub struct Config {
     #[arg(long, value_name = "MS", env = "GAMESHELF_PURCHASE_SCAN_INTERVAL_MS", default_value_t = 30_000)]
     #[arg(value_parser = value_parser!(u64).range(1..=DAY_MS))]
     pub scan_interval_ms: u64,
+
+    // Last, since each begins a heading of its own in the help.
+    /// How the database is opened.
+    #[command(flatten)]
+    pub database: DatabaseConfig,
 
     /// How other services are called.
     #[command(flatten)]
