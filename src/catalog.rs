@@ -10,6 +10,7 @@ use std::fmt;
 use sha2::{Digest, Sha256};
 
 use crate::ids::{self, GameId};
+use crate::lines::line_of_record;
 
 /// The most bytes of a catalogue file.
 pub const FILE_MAX_BYTES: usize = 64 << 20;
@@ -93,14 +94,14 @@ impl Catalog {
             return Err(CatalogError::new(1, format!("the file has over {FILE_MAX_BYTES} bytes")));
         }
         let mut reader = csv::ReaderBuilder::new().flexible(true).from_reader(file);
-        let header = reader.headers().map_err(|error| from_csv(&error))?;
+        let header = reader.headers().map_err(|error| from_csv(file, &error))?;
         if header.iter().ne(HEADER) {
             return Err(CatalogError::new(1, format!("the header must be {}", HEADER.join(","))));
         }
         let mut games = HashMap::new();
         for record in reader.records() {
-            let record = record.map_err(|error| from_csv(&error))?;
-            let line = record.position().map_or(0, csv::Position::line);
+            let record = record.map_err(|error| from_csv(file, &error))?;
+            let line = line_of(file, record.position());
             let game = parse_game(&record).map_err(|reason| CatalogError::new(line, reason))?;
             if let Some(twice) = games.insert(game.game_id.clone(), game) {
                 return Err(CatalogError::new(line, format!("game_id {} is listed twice", twice.game_id)));
@@ -137,8 +138,12 @@ impl Catalog {
     }
 }
 
-fn from_csv(error: &csv::Error) -> CatalogError {
-    let line = error.position().map_or(1, csv::Position::line);
+fn line_of(file: &[u8], position: Option<&csv::Position>) -> u64 {
+    position.map_or(1, |position| line_of_record(file, position.byte(), position.line()))
+}
+
+fn from_csv(file: &[u8], error: &csv::Error) -> CatalogError {
+    let line = line_of(file, error.position());
     match error.kind() {
         csv::ErrorKind::Utf8 { .. } => CatalogError::new(line, "the text is not UTF-8"),
         _ => CatalogError::new(line, "the line is not CSV"),
@@ -247,6 +252,12 @@ mod tests {
         assert_eq!(with("a,A,listed,soon,1,USD,"), "line 4: release_year must be a year");
         assert_eq!(with("a,A,listed,,1,USD,300"), "line 4: required_age must be a number from 0 to 255");
         assert_eq!(with("a,A"), "line 4: 7 fields are needed, and there are 2");
+    }
+
+    #[test]
+    fn lines_are_counted_over_empty_ones_and_with_any_line_end() {
+        let with_crlf = format!("{GOOD}\na,A\n").replace('\n', "\r\n");
+        assert_eq!(refused(&with_crlf), "line 5: 7 fields are needed, and there are 2");
     }
 
     #[test]

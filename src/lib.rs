@@ -9,5 +9,6 @@ pub mod catalog;
 pub mod errors;
 pub mod fields;
 pub mod ids;
+pub mod lines;
 pub mod proto;
 pub mod tokens;

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use arbiter::Config;
 use clap::Parser;
-use mesh::process::{ProcessConfig, run_service};
+use mesh::process::{Failure, ProcessConfig, run_service};
 
 /// The only way to the data that says which customer owns which game.
 #[derive(Parser)]
@@ -18,7 +18,9 @@ struct Arguments {
 
 fn main() -> ExitCode {
     let Arguments { process, config } = Arguments::parse();
-    run_service("arbiter", &process, |environment, listener, shutdown| {
+    run_service("arbiter", &process, async |environment, listener, shutdown| {
         arbiter::run(config, environment, listener, shutdown)
+            .await
+            .map_err(|error| Failure::classified(&error, error.is_misconfigured()))
     })
 }

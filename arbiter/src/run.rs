@@ -36,6 +36,14 @@ pub enum RunError {
     Serve(#[from] ServeError),
 }
 
+impl RunError {
+    /// Whether whoever starts the service has to change something.
+    #[must_use]
+    pub fn is_misconfigured(&self) -> bool {
+        matches!(self, Self::Open(error) if error.is_misconfigured())
+    }
+}
+
 impl From<SequencerError> for RunError {
     fn from(error: SequencerError) -> Self {
         Self::Sequencer(error.to_string())

@@ -1,17 +1,12 @@
 //! One service as the whole process.
 
-use std::error::Error;
 use std::process::ExitCode;
 
 use clap::Args;
-use mesh::process::{EXIT_CONFIGURATION, EXIT_FAILURE, Failure, ProcessConfig, run_service};
-
-fn failure(error: &impl Error, is_bad_input: bool) -> Failure {
-    Failure::new(error, if is_bad_input { EXIT_CONFIGURATION } else { EXIT_FAILURE })
-}
+use mesh::process::{Failure, ProcessConfig, run_service};
 
 macro_rules! service {
-    ($(#[doc = $documentation:literal])+ $name:ident, $crate_name:ident, $subcommand:literal, $listen:ident, $variable:literal, $default:literal, $is_bad_input:expr) => {
+    ($(#[doc = $documentation:literal])+ $name:ident, $crate_name:ident, $subcommand:literal, $listen:ident, $variable:literal, $default:literal) => {
         $(#[doc = $documentation])+
         #[derive(Args, Debug)]
         pub(crate) struct $name {
@@ -28,7 +23,7 @@ macro_rules! service {
                 run_service($subcommand, &self.process, async |environment, listener, shutdown| {
                     $crate_name::run(config, environment, listener, shutdown)
                         .await
-                        .map_err(|error| failure(&error, $is_bad_input(&error)))
+                        .map_err(|error| Failure::classified(&error, error.is_misconfigured()))
                 })
             }
         }
@@ -42,21 +37,17 @@ macro_rules! service {
 
 service!(
     /// The arbiter.
-    Arbiter, arbiter, "arbiter", arbiter_listen, "GAMESHELF_ARBITER_LISTEN", "127.0.0.1:7400",
-    |_| false
+    Arbiter, arbiter, "arbiter", arbiter_listen, "GAMESHELF_ARBITER_LISTEN", "127.0.0.1:7400"
 );
 service!(
     /// Purchase.
-    Purchase, purchase, "purchase", purchase_listen, "GAMESHELF_PURCHASE_LISTEN", "127.0.0.1:7401",
-    purchase::RunError::is_bad_input
+    Purchase, purchase, "purchase", purchase_listen, "GAMESHELF_PURCHASE_LISTEN", "127.0.0.1:7401"
 );
 service!(
     /// Game-list.
-    GameList, game_list, "game-list", game_list_listen, "GAMESHELF_GAME_LIST_LISTEN", "127.0.0.1:7402",
-    |error: &game_list::RunError| matches!(error, game_list::RunError::Catalog { .. })
+    GameList, game_list, "game-list", game_list_listen, "GAMESHELF_GAME_LIST_LISTEN", "127.0.0.1:7402"
 );
 service!(
     /// Payment-sandbox.
-    PaymentSandbox, payment_sandbox, "payment-sandbox", payment_sandbox_listen, "GAMESHELF_PAYMENT_SANDBOX_LISTEN", "127.0.0.1:7403",
-    |_| false
+    PaymentSandbox, payment_sandbox, "payment-sandbox", payment_sandbox_listen, "GAMESHELF_PAYMENT_SANDBOX_LISTEN", "127.0.0.1:7403"
 );

@@ -39,6 +39,12 @@ impl OpenError {
         matches!(self, Self::Unreachable(_))
     }
 
+    /// Whether whoever starts the program has to change something: another file, a newer program, a durable server.
+    #[must_use]
+    pub fn is_misconfigured(&self) -> bool {
+        matches!(self, Self::Locked(_) | Self::NewerSchema { .. } | Self::Unsafe(_))
+    }
+
     pub(crate) fn from_sqlx(error: &sqlx::Error) -> Self {
         if is_unreachable(error) {
             Self::Unreachable(error.to_string())

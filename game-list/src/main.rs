@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use clap::Parser;
-use mesh::process::{ProcessConfig, run_service};
+use mesh::process::{Failure, ProcessConfig, run_service};
 
 /// Shows customers their games from a local copy that knows its age
 #[derive(Parser)]
@@ -20,7 +20,9 @@ struct Arguments {
 
 fn main() -> ExitCode {
     let Arguments { process, config } = Arguments::parse();
-    run_service("game-list", &process, |environment, listener, shutdown| {
+    run_service("game-list", &process, async |environment, listener, shutdown| {
         game_list::run(config, environment, listener, shutdown)
+            .await
+            .map_err(|error| Failure::classified(&error, error.is_misconfigured()))
     })
 }

@@ -51,6 +51,18 @@ pub enum RunError {
     Serve(#[from] ServeError),
 }
 
+impl RunError {
+    /// Whether whoever starts the service has to change something: the catalogue, or the database.
+    #[must_use]
+    pub fn is_misconfigured(&self) -> bool {
+        match self {
+            Self::Catalog { .. } => true,
+            Self::Database(error) => error.is_misconfigured(),
+            _ => false,
+        }
+    }
+}
+
 impl From<StoreError> for RunError {
     fn from(error: StoreError) -> Self {
         Self::Copy(error.to_string())

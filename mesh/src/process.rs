@@ -65,6 +65,12 @@ impl Failure {
     pub fn new(message: impl Display, exit_code: u8) -> Self {
         Self { message: message.to_string(), exit_code }
     }
+
+    /// A failure that ends with the code of a wrong configuration where that is what it is, and of any other failure
+    /// elsewhere.
+    pub fn classified(message: impl Display, is_misconfigured: bool) -> Self {
+        Self::new(message, if is_misconfigured { EXIT_CONFIGURATION } else { EXIT_FAILURE })
+    }
 }
 
 impl<E: std::error::Error> From<E> for Failure {

@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use clap::Parser;
-use mesh::process::{ProcessConfig, run_service};
+use mesh::process::{Failure, ProcessConfig, run_service};
 
 /// A payment provider for trying and testing, which keeps its books on disk
 #[derive(Parser)]
@@ -20,7 +20,9 @@ struct Arguments {
 
 fn main() -> ExitCode {
     let Arguments { process, config } = Arguments::parse();
-    run_service("payment-sandbox", &process, |environment, listener, shutdown| {
+    run_service("payment-sandbox", &process, async |environment, listener, shutdown| {
         payment_sandbox::run(config, environment, listener, shutdown)
+            .await
+            .map_err(|error| Failure::classified(&error, error.is_misconfigured()))
     })
 }

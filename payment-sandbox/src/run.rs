@@ -31,6 +31,14 @@ pub enum RunError {
     Serve(#[from] ServeError),
 }
 
+impl RunError {
+    /// Whether whoever starts the service has to change something.
+    #[must_use]
+    pub fn is_misconfigured(&self) -> bool {
+        matches!(self, Self::Database(error) if error.is_misconfigured())
+    }
+}
+
 /// Serves payment/v1 on `listener` until `shutdown` is cancelled; then lets the calls in flight end, and closes the
 /// books. Dropping the future stops at once: what was answered is on disk.
 ///

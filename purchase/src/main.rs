@@ -3,8 +3,8 @@
 use std::process::ExitCode;
 
 use clap::Parser;
-use mesh::process::{EXIT_CONFIGURATION, Failure, ProcessConfig, run_service};
-use purchase::{Config, run};
+use mesh::process::{Failure, ProcessConfig, run_service};
+use purchase::Config;
 
 /// Sells games.
 #[derive(Parser)]
@@ -20,8 +20,8 @@ struct Arguments {
 fn main() -> ExitCode {
     let Arguments { process, config } = Arguments::parse();
     run_service("purchase", &process, async |environment, listener, shutdown| {
-        run(config, environment, listener, shutdown).await.map_err(|error| {
-            if error.is_bad_input() { Failure::new(error, EXIT_CONFIGURATION) } else { error.into() }
-        })
+        purchase::run(config, environment, listener, shutdown)
+            .await
+            .map_err(|error| Failure::classified(&error, error.is_misconfigured()))
     })
 }

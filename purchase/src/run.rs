@@ -54,10 +54,14 @@ pub enum RunError {
 }
 
 impl RunError {
-    /// Whether a file that the service was given is at fault.
+    /// Whether whoever starts the service has to change something: the catalogue, or the database.
     #[must_use]
-    pub fn is_bad_input(&self) -> bool {
-        matches!(self, Self::CatalogUnreadable { .. } | Self::CatalogWrong { .. })
+    pub fn is_misconfigured(&self) -> bool {
+        match self {
+            Self::CatalogUnreadable { .. } | Self::CatalogWrong { .. } => true,
+            Self::Store(error) => error.is_misconfigured(),
+            _ => false,
+        }
     }
 }
 

@@ -25,7 +25,7 @@ async fn a_wrong_catalogue_is_one_clear_error() {
     let wrong = format!("{}bad,Bad,sold,,,,\n", crate::shop::CATALOG);
     std::fs::write(&path, wrong).unwrap();
     let error = world.launch().await.end().await.unwrap_err();
-    assert!(error.is_bad_input());
+    assert!(error.is_misconfigured());
     let text = error.to_string();
     assert!(text.contains("catalog.csv") && text.contains("line 5: status"), "{text}");
     std::fs::remove_file(&path).unwrap();

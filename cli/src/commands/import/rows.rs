@@ -2,9 +2,10 @@
 
 use std::collections::{HashMap, HashSet};
 
-use csv::{ByteRecord, Position, StringRecord};
+use csv::{ByteRecord, StringRecord};
 use gameshelf::catalog::Catalog;
 use gameshelf::ids::{CustomerId, GameId};
+use gameshelf::lines::line_of_record;
 
 const HEADER: [&str; 2] = ["customer_id", "game_title"];
 /// The most characters of a field that are repeated in the file of rejects.
@@ -66,27 +67,17 @@ pub(super) fn read(file: &[u8], catalog: &Catalog) -> Result<Rows, FileError> {
     loop {
         let begin = reader.position().clone();
         let more = reader.read_byte_record(&mut record).map_err(|error| FileError {
-            line: line(file, &begin),
+            line: line_of_record(file, begin.byte(), begin.line()),
             reason: format!("the line is not CSV: {error}"),
         })?;
         if !more {
             return Ok(reading.rows);
         }
-        let line = line(file, &begin);
+        let line = line_of_record(file, begin.byte(), begin.line());
         let text = StringRecord::from_byte_record(record.clone());
         let text = text.map_err(|_| FileError { line, reason: "the text is not UTF-8".to_owned() })?;
         reading.row(line, &text);
     }
-}
-
-/// The line of a row. The reader's position is that of the end of the row before: what is left of its line end, and
-/// empty lines, still have to be counted.
-fn line(file: &[u8], position: &Position) -> u64 {
-    let begin = usize::try_from(position.byte()).unwrap_or(usize::MAX);
-    let rest = file.get(begin..).unwrap_or_default();
-    let ends = rest.iter().take_while(|byte| matches!(byte, b'\r' | b'\n'));
-    let lines = ends.filter(|byte| **byte == b'\n').count();
-    position.line() + u64::try_from(lines).unwrap_or(u64::MAX)
 }
 
 struct Reading<'a> {
