@@ -88,8 +88,8 @@ impl<E: std::error::Error> From<E> for Failure {
 pub fn run_service<F, Fut, E>(name: &'static str, process: &ProcessConfig, service: F) -> ExitCode
 where
     F: FnOnce(Environment, TcpListener, CancellationToken) -> Fut,
-    Fut: Future<Output = Result<(), E>>,
-    E: Into<Failure>,
+    Fut: Future<Output = Result<(), E>> + Send + 'static,
+    E: Into<Failure> + Send + 'static,
 {
     let threads = usize::try_from(process.worker_threads).unwrap_or(1);
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(threads).enable_all().build();
@@ -109,8 +109,8 @@ where
 async fn run<F, Fut, E>(name: &'static str, process: &ProcessConfig, service: F) -> Result<(), Failure>
 where
     F: FnOnce(Environment, TcpListener, CancellationToken) -> Fut,
-    Fut: Future<Output = Result<(), E>>,
-    E: Into<Failure>,
+    Fut: Future<Output = Result<(), E>> + Send + 'static,
+    E: Into<Failure> + Send + 'static,
 {
     let telemetry = telemetry::init(name).map_err(|error| Failure::new(error, EXIT_CONFIGURATION))?;
     let shutdown = CancellationToken::new();
@@ -130,15 +130,20 @@ async fn serve<F, Fut, E>(
 ) -> Result<(), Failure>
 where
     F: FnOnce(Environment, TcpListener, CancellationToken) -> Fut,
-    Fut: Future<Output = Result<(), E>>,
-    E: Into<Failure>,
+    Fut: Future<Output = Result<(), E>> + Send + 'static,
+    E: Into<Failure> + Send + 'static,
 {
     let Some(listener) = bind::bind(process.listen, process.bind_wait_ms, &shutdown).await? else {
         return Ok(());
     };
     let address = listener.local_addr().unwrap_or(process.listen);
     tracing::info!(service = name, %address, "listening");
-    let result = service(Environment::system(), listener, shutdown).await.map_err(Into::into);
+    // On a worker, beside the connections: on the main thread every request would cross threads, there and back.
+    let served = tokio::spawn(service(Environment::system(), listener, shutdown)).await;
+    let result = match served {
+        Ok(result) => result.map_err(Into::into),
+        Err(error) => Err(Failure::new(format!("the service ended by a defect: {error}"), EXIT_FAILURE)),
+    };
     if result.is_ok() {
         tracing::info!(service = name, "stopped");
     }
