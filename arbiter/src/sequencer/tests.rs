@@ -33,6 +33,7 @@ on_both_stores!(
     a_lost_answer_is_settled_with_one_effect,
     an_unreachable_store_is_told_and_recovers,
     whoever_is_taken_over_commits_nothing_more,
+    whoever_is_taken_over_does_not_settle_by_leading_again,
     random_histories_agree_with_a_model,
 );
 
@@ -305,6 +306,17 @@ async fn whoever_is_taken_over_commits_nothing_more(test: TestStore) {
     assert_eq!(first.ask(id(3), grant("c", &["i"], OnOwned::Refuse)).await, Err(SubmitError::NotLeader));
     assert_eq!(first.task.await.unwrap(), Err(SequencerError::Fenced), "it ends by itself");
     assert_eq!(second.ask(id(3), grant("c", &["i"], OnOwned::Refuse)).await, accepted(3, &[true], false));
+    second.stop().await.unwrap();
+}
+
+async fn whoever_is_taken_over_does_not_settle_by_leading_again(test: TestStore) {
+    let store: SharedStore = Arc::new(FaultyStore::new(Arc::clone(&test.store), &[Fault::LostBefore]));
+    let first = start(&store).await;
+    let second = start(&test.store).await;
+    // The first cannot know what became of its COMMIT, and must not take the lead back to find out.
+    assert_eq!(first.ask(id(1), grant("c", &["g"], OnOwned::Refuse)).await, Err(SubmitError::OutcomeUnknown));
+    assert_eq!(first.task.await.unwrap(), Err(SequencerError::Fenced));
+    assert_eq!(second.ask(id(1), grant("c", &["g"], OnOwned::Refuse)).await, accepted(1, &[true], false));
     second.stop().await.unwrap();
 }
 
