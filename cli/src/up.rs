@@ -107,7 +107,7 @@ struct Prepared {
 async fn prepare(options: &Options, port_base: u16, wait: Duration) -> Result<Prepared, Failure> {
     let data_dir = DataDir::take(&options.data_dir, wait).await?;
     let catalog = match &options.catalog {
-        Some(path) => std::path::absolute(path)?,
+        Some(path) => path.clone(),
         None => data_dir.write("sample-catalog.csv", SAMPLE_CATALOG)?,
     };
     let example_game = check_catalog(&catalog)?;

@@ -32,7 +32,8 @@ impl DataDir {
             )
             .hint("choose another one with --data-dir")
         };
-        let path = std::path::absolute(path).map_err(cannot)?;
+        // As it was given: children work in the same directory, and a person reads what they wrote.
+        let path = path.to_owned();
         fs::create_dir_all(path.join("logs")).map_err(cannot)?;
         let lock =
             OpenOptions::new().create(true).truncate(false).read(true).write(true).open(path.join(LOCK));
