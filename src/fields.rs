@@ -1,6 +1,7 @@
 //! Collects what is wrong with the fields of a request, so that a caller hears of all of it at once.
 
 use std::fmt;
+use std::time::Duration;
 
 use tonic::Status;
 
@@ -73,6 +74,24 @@ impl Fields {
     }
 }
 
+/// The longest duration that protobuf allows: about 10,000 years, in seconds.
+const DURATION_MAX_SECONDS: i64 = 315_576_000_000;
+
+/// Reads a duration as protobuf defines it, which must not be negative here.
+///
+/// # Errors
+///
+/// When it is negative, longer than protobuf allows, or not well formed. The text completes a sentence that begins with
+/// the field's name.
+pub fn duration(duration: prost_types::Duration) -> Result<Duration, &'static str> {
+    const WRONG: &str = "must be a well-formed duration that is not negative";
+    let seconds = Some(duration.seconds).filter(|seconds| (0..=DURATION_MAX_SECONDS).contains(seconds));
+    let nanos = Some(duration.nanos).filter(|nanos| (0..1_000_000_000).contains(nanos));
+    let (seconds, nanos) = seconds.zip(nanos).ok_or(WRONG)?;
+    let (seconds, nanos) = u64::try_from(seconds).ok().zip(u32::try_from(nanos).ok()).ok_or(WRONG)?;
+    Ok(Duration::new(seconds, nanos))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -90,6 +109,17 @@ mod tests {
             request.field_violations.iter().map(|violation| violation.field.as_str()).collect();
         assert_eq!(named, ["bad", "worse"]);
         assert_eq!(request.field_violations[0].description, "bad must be small");
+    }
+
+    #[test]
+    fn a_duration_is_well_formed_or_refused() {
+        let read = |seconds, nanos| duration(prost_types::Duration { seconds, nanos });
+        assert_eq!(read(1, 5), Ok(Duration::new(1, 5)));
+        for (seconds, nanos) in
+            [(-1, 0), (0, -1), (1, -5), (0, 1_000_000_000), (1 << 62, 0), (i64::MAX, i32::MAX)]
+        {
+            assert!(read(seconds, nanos).is_err(), "{seconds} s and {nanos} ns");
+        }
     }
 
     #[test]

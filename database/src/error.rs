@@ -39,10 +39,10 @@ impl OpenError {
         matches!(self, Self::Unreachable(_))
     }
 
-    /// Whether whoever starts the program has to change something: another file, a newer program, a durable server.
+    /// Whether whoever starts the program has to change something: another file, a newer program, another server.
     #[must_use]
     pub fn is_misconfigured(&self) -> bool {
-        matches!(self, Self::Locked(_) | Self::NewerSchema { .. } | Self::Unsafe(_))
+        !self.is_transient()
     }
 
     pub(crate) fn from_sqlx(error: &sqlx::Error) -> Self {

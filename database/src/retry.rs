@@ -23,8 +23,8 @@ impl Default for RetryOptions {
 
 /// Opens a database, and tries again for as long as it is unreachable; for [`RetryOptions::locked_wait_ms`] when it is in use.
 ///
-/// It waits without end, so that a service can start before its database: the caller drops the future to give up. Each
-/// failed attempt is logged.
+/// It waits without end, so that a service can start before its database: the caller drops the future to give up. Failures
+/// are logged, ever more rarely.
 ///
 /// # Errors
 ///
@@ -34,6 +34,7 @@ where
     F: Future<Output = Result<T, OpenError>>,
 {
     let locked_until = Instant::now() + Duration::from_millis(options.locked_wait_ms);
+    let mut attempts: u32 = 0;
     loop {
         let error = match open().await {
             Ok(database) => return Ok(database),
@@ -47,7 +48,11 @@ where
         if !worth_a_wait {
             return Err(error);
         }
-        tracing::warn!(%error, "waiting for the database");
+        attempts = attempts.saturating_add(1);
+        // Said at once, and then ever more rarely: a long outage must not fill the log.
+        if attempts.is_power_of_two() {
+            tracing::warn!(%error, attempts, "waiting for the database");
+        }
         sleep(Duration::from_millis(if error.is_transient() { options.pause_ms } else { 50 })).await;
     }
 }

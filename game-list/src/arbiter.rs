@@ -1,5 +1,7 @@
 //! Asks the arbiter for a customer's games, where the copy is not fresh enough.
 
+use std::time::Duration;
+
 use gameshelf::errors::{Reason, reason_of};
 use gameshelf::ids::CustomerId;
 use gameshelf::proto::arbiter::v1::arbiter_service_client::ArbiterServiceClient;
@@ -21,7 +23,7 @@ pub(crate) struct ArbiterPage {
     pub(crate) games: Vec<OwnedGame>,
     /// Whether one that follows the arbiter answered.
     pub(crate) from_follower: bool,
-    pub(crate) age: Option<std::time::Duration>,
+    pub(crate) age: Option<Duration>,
     pub(crate) degraded: bool,
     /// The arbiter's own token of the next page; it keeps all pages at the revision of the first.
     pub(crate) next_page_token: Option<String>,
@@ -52,12 +54,19 @@ pub(crate) enum ArbiterError {
 pub(crate) struct Arbiter {
     client: ArbiterServiceClient<Calls>,
     page_max: u32,
+    timeout: Duration,
 }
 
 impl Arbiter {
-    /// `page_max` is the most games that the arbiter is asked for at once.
-    pub(crate) fn new(client: ArbiterServiceClient<Calls>, page_max: u32) -> Self {
-        Self { client, page_max }
+    /// `page_max` is the most games that the arbiter is asked for at once, `timeout` how long it may take to answer.
+    pub(crate) fn new(client: ArbiterServiceClient<Calls>, page_max: u32, timeout: Duration) -> Self {
+        Self { client, page_max, timeout }
+    }
+
+    /// How long to wait now: an eighth of the caller's deadline is left for telling them that it was in vain.
+    fn patience(&self) -> Duration {
+        let left = mesh::deadline::remaining().map(|left| left / 8 * 7);
+        left.map_or(self.timeout, |left| left.min(self.timeout))
     }
 
     /// Asks for a page: the first one, or the one of `page_token`.
@@ -74,7 +83,9 @@ impl Arbiter {
             page_token: page_token.unwrap_or_default().to_owned(),
             freshness: Some(freshness(requirement)),
         };
-        let answer = self.client.clone().list_entitlements(request).await;
+        let mut client = self.client.clone();
+        let answer = tokio::time::timeout(self.patience(), client.list_entitlements(request)).await;
+        let answer = answer.map_err(|_| ArbiterError::Unreachable)?;
         read(answer.map_err(|status| judge(&status))?.into_inner())
     }
 }

@@ -57,6 +57,11 @@ pub struct Config {
     #[arg(value_parser = value_parser!(u32).range(1..=10_000))]
     pub arbiter_page_size: u32,
 
+    /// Time for the arbiter to answer where the copy is not fresh enough; then the answer is UNAVAILABLE
+    #[arg(long, value_name = "MS", env = "GAMESHELF_GAME_LIST_ARBITER_TIMEOUT_MS", default_value_t = 2_000)]
+    #[arg(value_parser = value_parser!(u64).range(1..=HOUR_MS))]
+    pub arbiter_timeout_ms: u64,
+
     /// Time between two questions for the arbiter's head revision, by which the copy knows its age
     #[arg(long, value_name = "MS", env = "GAMESHELF_GAME_LIST_PROBE_INTERVAL_MS", default_value_t = 200)]
     #[arg(value_parser = value_parser!(u64).range(1..=HOUR_MS))]
@@ -84,7 +89,7 @@ pub struct Config {
     pub backoff_base_ms: u64,
 
     /// Longest wait before the stream is opened again
-    #[arg(long, value_name = "MS", env = "GAMESHELF_GAME_LIST_BACKOFF_MAX_MS", default_value_t = 3_000)]
+    #[arg(long, value_name = "MS", env = "GAMESHELF_GAME_LIST_BACKOFF_MAX_MS", default_value_t = 1_000)]
     #[arg(value_parser = value_parser!(u64).range(1..=HOUR_MS))]
     pub backoff_max_ms: u64,
 
@@ -137,6 +142,10 @@ impl Config {
             interval: Duration::from_millis(self.probe_interval_ms),
             timeout: Duration::from_millis(self.probe_timeout_ms),
         }
+    }
+
+    pub(crate) fn arbiter_timeout(&self) -> Duration {
+        Duration::from_millis(self.arbiter_timeout_ms)
     }
 
     pub(crate) fn probe_overdue(&self) -> Duration {

@@ -2,13 +2,14 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use database::OpenError;
 use gameshelf::catalog::Catalog;
 use gameshelf::proto::arbiter::v1::arbiter_service_client::ArbiterServiceClient;
 use gameshelf::proto::gamelist;
 use gameshelf::proto::gamelist::v1::game_list_service_server::GameListServiceServer;
-use mesh::environment::Environment;
+use mesh::environment::{Clock, Environment};
 use mesh::inbound::{Health, ServeError, Server};
 use mesh::outbound::Outbound;
 use tokio::net::TcpListener;
@@ -98,7 +99,7 @@ pub async fn run(
     let probing = AbortOnDropHandle::new(tokio::spawn(prober.run(shutdown.clone())));
 
     let clock = Arc::clone(&environment.clock);
-    let arbiter = Arbiter::new(calls(&config, &outbound), config.arbiter_page_size);
+    let arbiter = Arbiter::new(calls(&config, &outbound), config.arbiter_page_size, config.arbiter_timeout());
     let lister = Lister { store, status: Arc::clone(&status), arbiter, clock, metrics };
     serve(config, &environment, listener, shutdown, lister, catalog, status).await?;
     for task in [following, probing] {
@@ -121,14 +122,19 @@ async fn serve(
     let service = GameListServiceServer::new(Service::new(lister, catalog, config.page_sizes()))
         .max_decoding_message_size(config.inbound.max_message_bytes());
     let server = Server::new(&[SERVICE_NAME], &config.inbound, environment);
-    let _announcing = AbortOnDropHandle::new(tokio::spawn(announce(server.health(), status)));
+    let (clock, patience) = (Arc::clone(&environment.clock), config.prober().timeout);
+    let announcing = announce(server.health(), status, clock, patience);
+    let _announcing = AbortOnDropHandle::new(tokio::spawn(announcing));
     server.serve(listener, Routes::new(service), &[gamelist::DESCRIPTORS], shutdown).await?;
     Ok(())
 }
 
-/// Says that the service serves as soon as it can answer something, and goes on saying so without the arbiter.
-async fn announce(health: Health, status: Arc<Status>) {
+/// Says that the service serves as soon as it can answer something, and goes on saying so without the arbiter. For a
+/// moment it waits for the copy to be followed: whoever asks first should not be told of a degradation that is none.
+async fn announce(health: Health, status: Arc<Status>, clock: Arc<dyn Clock>, patience: Duration) {
     status.answerable().await;
+    // Without the arbiter the copy serves all the same.
+    let _ = tokio::time::timeout(patience, status.followed(clock.as_ref())).await;
     health.set_serving(true);
 }
 

@@ -125,7 +125,8 @@ where
     S: Subscriber + for<'span> LookupSpan<'span> + Send + Sync,
 {
     // Unless asked for, the spans of calls are not made for the log alone: they would cost more than they tell.
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info,mesh::rpc=warn"));
+    let filter = EnvFilter::try_from_default_env()
+        .unwrap_or_else(|_| EnvFilter::new("info,mesh::rpc=warn,sqlx::postgres::notice=warn"));
     let layer = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
     if std::env::var("GAMESHELF_LOG_FORMAT").is_ok_and(|format| format == "json") {
         layer.json().flatten_event(true).with_filter(filter).boxed()

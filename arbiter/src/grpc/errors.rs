@@ -116,7 +116,7 @@ pub(super) fn refused(refused: &Refused<'_>) -> Status {
     let games: Vec<&str> = few().map(|(game_id, _)| game_id.as_str()).collect();
     let what = match reason {
         Reason::NotOwned => "does not own",
-        _ => "owns already",
+        _ => "already owns",
     };
     let message = format!("customer {customer_id} {what} {}{}", games.join(", "), more(named.len()));
     let mut error = ErrorBuilder::new(reason, message)

@@ -50,15 +50,26 @@ impl PageStart {
         URL_SAFE_NO_PAD.encode(bytes)
     }
 
-    /// Where the page of a token begins.
-    pub(super) fn decode(text: &str, store: Token, customer_id: &CustomerId) -> Result<Self, PageTokenError> {
+    /// Whether a text has the form of a token, of whatever list.
+    pub(super) fn check_form(text: &str) -> Result<(), PageTokenError> {
+        Self::parts(text).map(|_| ())
+    }
+
+    /// The body of a token, and the check that ties it to its list.
+    fn parts(text: &str) -> Result<(Vec<u8>, Vec<u8>), PageTokenError> {
         if text.len() > TEXT_MAX_BYTES {
             return Err(PageTokenError);
         }
-        let bytes = URL_SAFE_NO_PAD.decode(text).map_err(|_| PageTokenError)?;
-        let body_bytes = bytes.len().checked_sub(CHECK_BYTES).ok_or(PageTokenError)?;
-        let (body, sum) = bytes.split_at(body_bytes);
-        if body.len() <= HEAD_BYTES || body[0] != VERSION || check(store, customer_id, body) != sum {
+        let mut body = URL_SAFE_NO_PAD.decode(text).map_err(|_| PageTokenError)?;
+        let body_bytes = body.len().checked_sub(CHECK_BYTES).ok_or(PageTokenError)?;
+        let sum = body.split_off(body_bytes);
+        if body.len() > HEAD_BYTES && body[0] == VERSION { Ok((body, sum)) } else { Err(PageTokenError) }
+    }
+
+    /// Where the page of a token begins.
+    pub(super) fn decode(text: &str, store: Token, customer_id: &CustomerId) -> Result<Self, PageTokenError> {
+        let (body, sum) = Self::parts(text)?;
+        if check(store, customer_id, &body)[..] != sum {
             return Err(PageTokenError);
         }
         let revision = body[1..HEAD_BYTES].iter().fold(0, |number: u64, byte| number << 8 | u64::from(*byte));

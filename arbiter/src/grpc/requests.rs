@@ -3,15 +3,15 @@
 use std::collections::HashSet;
 use std::fmt;
 use std::str::FromStr;
-use std::time::Duration;
 
-use gameshelf::fields::Fields;
+use gameshelf::fields::{self, Fields};
 use gameshelf::ids::check_text;
 use gameshelf::proto::arbiter::v1 as wire;
 use gameshelf::proto::freshness::v1::{Freshness, freshness::Requirement};
 use gameshelf::tokens::Token;
 use tonic::Status;
 
+use super::paging::PageStart;
 use crate::domain::{
     Cause, Command, CustomerId, GameId, Grant, Key, OnNotOwned, OnOwned, Reason, RequestId, Revoke,
 };
@@ -110,7 +110,7 @@ fn games(fields: &mut Fields, game_ids: &[String], limits: &RequestLimits) -> Op
         if seen.insert(game_id.clone()) {
             games.push(game_id);
         } else {
-            fields.wrong(format!("game_ids[{index}]"), "must not name a game twice");
+            fields.wrong(format!("game_ids[{index}]"), format!("must not name {text} a second time"));
         }
     }
     (games.len() == game_ids.len()).then_some(games)
@@ -187,6 +187,10 @@ pub(super) fn list(request: &wire::ListEntitlementsRequest, limits: &RequestLimi
             None
         }
     };
+    if !request.page_token.is_empty() {
+        // Whether it is of this list is judged when the store is known.
+        fields.take("page_token", PageStart::check_form(&request.page_token));
+    }
     let asked = freshness(&mut fields, request.freshness.as_ref());
     let list = (|| Some(List { customer_id: customer_id?, page_size: page_size?, asked: asked? }))();
     fields.finish(list)
@@ -196,11 +200,7 @@ fn freshness(fields: &mut Fields, freshness: Option<&Freshness>) -> Option<Asked
     match freshness.and_then(|freshness| freshness.requirement.as_ref()) {
         None | Some(Requirement::Strong(_) | Requirement::Any(_)) => Some(Asked::Present),
         Some(Requirement::AtMostOld(age)) => {
-            if Duration::try_from(*age).is_err() {
-                fields.wrong("freshness.at_most_old", "must be a duration that is not negative");
-                return None;
-            }
-            Some(Asked::Present)
+            fields.take("freshness.at_most_old", fields::duration(*age)).map(|_| Asked::Present)
         }
         Some(Requirement::AtLeastAsFreshAs(token)) => {
             parse(fields, "freshness.at_least_as_fresh_as", token).map(Asked::AtLeast)

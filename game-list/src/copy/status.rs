@@ -4,6 +4,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use gameshelf::tokens::Token;
+use mesh::environment::Clock;
 use tokio::sync::{Notify, watch};
 
 use super::age::{AgeTracker, Heard};
@@ -113,6 +114,16 @@ impl Status {
                 .proof()
                 .zip(inner.applied)
                 .and_then(|(proof, applied)| proof.age_of(applied, now)),
+        }
+    }
+
+    /// Waits until the copy is followed and its age is known.
+    pub(crate) async fn followed(&self, clock: &dyn Clock) {
+        let mut news = self.answerable.subscribe();
+        while self.is_degraded(clock.monotonic()) || self.proof().is_none() {
+            if news.changed().await.is_err() {
+                return;
+            }
         }
     }
 

@@ -40,15 +40,26 @@ pub(crate) fn encode(customer_id: &CustomerId, cursor: &Cursor) -> String {
     URL_SAFE_NO_PAD.encode(bytes)
 }
 
+/// Whether a text has the form of a token, of whatever customer; an empty text has.
+pub(crate) fn check_form(text: &str) -> Result<(), PageTokenError> {
+    if text.is_empty() { Ok(()) } else { signed(text).map(|_| ()) }
+}
+
+/// What is signed, with the check of it at its end.
+fn signed(text: &str) -> Result<Vec<u8>, PageTokenError> {
+    if text.len() > TEXT_MAX_BYTES {
+        return Err(PageTokenError);
+    }
+    let bytes = URL_SAFE_NO_PAD.decode(text).map_err(|_| PageTokenError)?;
+    if bytes.len() > CHECK_BYTES && bytes[0] == VERSION { Ok(bytes) } else { Err(PageTokenError) }
+}
+
 /// Reads a cursor back; an empty text is the first page.
 pub(crate) fn decode(customer_id: &CustomerId, text: &str) -> Result<Option<Cursor>, PageTokenError> {
     if text.is_empty() {
         return Ok(None);
     }
-    if text.len() > TEXT_MAX_BYTES {
-        return Err(PageTokenError);
-    }
-    let bytes = URL_SAFE_NO_PAD.decode(text).map_err(|_| PageTokenError)?;
+    let bytes = signed(text)?;
     let (signed, sum) = bytes.split_last_chunk::<CHECK_BYTES>().ok_or(PageTokenError)?;
     if check(customer_id, signed) != *sum {
         return Err(PageTokenError);

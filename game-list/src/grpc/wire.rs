@@ -1,7 +1,7 @@
 //! Requests into queries, with every wrong field named; answers into messages.
 
 use gameshelf::catalog::Catalog;
-use gameshelf::fields::Fields;
+use gameshelf::fields::{self, Fields};
 use gameshelf::ids::CustomerId;
 use gameshelf::proto::freshness::v1::freshness::Requirement as WireRequirement;
 use gameshelf::proto::freshness::v1::{Freshness, Provenance, Source as WireSource};
@@ -25,6 +25,10 @@ pub(super) fn query(request: &ListGamesRequest, sizes: PageSizes) -> Result<Quer
     let customer_id = fields.take("customer_id", request.customer_id.parse::<CustomerId>());
     let page_size = fields.take("page_size", page_size(request.page_size, sizes));
     let requirement = requirement(&mut fields, request.freshness.as_ref());
+    if customer_id.is_none() {
+        // Whose list it goes on with is not known, but its form can be judged.
+        fields.take("page_token", page_token::check_form(&request.page_token));
+    }
     let query = customer_id.and_then(|customer_id| {
         let cursor = fields.take("page_token", page_token::decode(&customer_id, &request.page_token))?;
         Some(Query { customer_id, page_size: page_size?, cursor, requirement: requirement? })
@@ -49,8 +53,7 @@ fn requirement(fields: &mut Fields, freshness: Option<&Freshness>) -> Option<Req
             fields.take("freshness.at_least_as_fresh_as", token.parse()).map(Requirement::AtLeast)
         }
         Some(WireRequirement::AtMostOld(limit)) => {
-            let limit = (*limit).try_into().map_err(|_| "must be a duration that is not negative");
-            fields.take("freshness.at_most_old", limit).map(Requirement::AtMostOld)
+            fields.take("freshness.at_most_old", fields::duration(*limit)).map(Requirement::AtMostOld)
         }
     }
 }

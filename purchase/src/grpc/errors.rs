@@ -18,12 +18,12 @@ const RETRY_AFTER: Duration = Duration::from_secs(1);
 /// An order that was refused, told as often as it is asked for.
 pub(super) fn refusal(order: &Order, refusal: &Refusal, replayed: bool) -> Status {
     let reason = refusal.reason();
-    let description = match refusal {
-        Refusal::GameUnknown => "the catalogue has no such game",
-        Refusal::GameDelisted => "the game is no longer sold",
-        Refusal::PriceChanged => "the price is not the expected one",
-        Refusal::PaymentDeclined => "the payment was declined",
-        Refusal::AlreadyOwned(_) => "the customer owns the game already",
+    let (precondition, description) = match refusal {
+        Refusal::GameUnknown => ("GAME_KNOWN", "the catalogue has no such game"),
+        Refusal::GameDelisted => ("GAME_LISTED", "the game is no longer sold"),
+        Refusal::PriceChanged => ("PRICE_UNCHANGED", "the price is not the expected one"),
+        Refusal::PaymentDeclined => ("PAYMENT_AUTHORIZED", "the payment was declined"),
+        Refusal::AlreadyOwned(_) => ("NOT_OWNED", "the customer owns the game already"),
     };
     let message = format!("order {} of {} was refused: {description}", order.order_id, order.game_id);
     let mut error = ErrorBuilder::new(reason, message)
@@ -32,7 +32,7 @@ pub(super) fn refusal(order: &Order, refusal: &Refusal, replayed: bool) -> Statu
         .with("game_id", &order.game_id)
         .with("replayed", replayed)
         .with("catalog_hash", &order.catalog_hash)
-        .failed_precondition(reason.as_str(), order.game_id.as_str(), description);
+        .failed_precondition(precondition, order.game_id.as_str(), description);
     if let (Refusal::PriceChanged, Some(price)) = (refusal, &order.price) {
         error = error.with("currency", &price.currency).with("price_minor_units", price.minor_units);
     }
