@@ -75,6 +75,7 @@ pub(crate) async fn run(options: Options, clients: &Clients, output: Output) -> 
     drop(file);
 
     let rejects_path = options.rejects.clone().unwrap_or_else(|| rejects::default_path(&options.file));
+    refuse_to_overwrite(&options, &rejects_path)?;
     // Before anything is sent: a path that cannot be written is told while nothing has happened yet.
     rejects::write(&rejects_path, &rows.rejected).map_err(|error| {
         Failure::new(Kind::BadInput, "REJECTS_FILE", format!("{}: {error}", rejects_path.display()))
@@ -102,6 +103,22 @@ pub(crate) async fn run(options: Options, clients: &Clients, output: Output) -> 
         },
         output,
     )
+}
+
+/// The rejects must not replace what they are the rejects of.
+fn refuse_to_overwrite(options: &Options, rejects_path: &Path) -> Result<(), Failure> {
+    for (role, path) in [("file to import", &options.file), ("catalogue", &options.catalog)] {
+        if rejects::is_same_file(rejects_path, path) {
+            let message = format!(
+                "{}: the rejected rows would overwrite the {role}; nothing was imported",
+                rejects_path.display()
+            );
+            return Err(Failure::new(Kind::BadInput, "REJECTS_FILE", message)
+                .with("file", rejects_path.display())
+                .hint("say where the rejected rows go with --rejects FILE"));
+        }
+    }
+    Ok(())
 }
 
 fn read_catalog(path: &Path) -> Result<Catalog, Failure> {

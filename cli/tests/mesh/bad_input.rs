@@ -72,6 +72,26 @@ fn a_wrong_import_file_is_refused_whole_with_its_line() {
     assert!(done.error(5)["message"].as_str().unwrap().starts_with("no-such-file.csv: "), "{done:?}");
 }
 
+#[test]
+fn rejected_rows_never_overwrite_what_is_imported() {
+    let directory = tempfile::tempdir().unwrap();
+    let [file, catalog] = ["ownership.csv", "catalog.csv"].map(|name| {
+        let path = directory.path().join(name);
+        fs::copy(project_file(&format!("samples/{name}")), &path).unwrap();
+        path.display().to_string()
+    });
+    let link = directory.path().join("link.csv");
+    std::os::unix::fs::symlink(&file, &link).unwrap();
+    for rejects in [&file, &catalog, &link.display().to_string()] {
+        let before = fs::read(rejects).unwrap();
+        let arguments = ["--output", "json", "import", &file, "--catalog", &catalog, "--rejects", rejects];
+        let error = run(&arguments).error(5);
+        assert_eq!(error["reason"], "REJECTS_FILE");
+        assert!(error["message"].as_str().unwrap().contains("would overwrite the"), "{error}");
+        assert_eq!(fs::read(rejects).unwrap(), before);
+    }
+}
+
 /// `up` with a data directory and ports of its own.
 fn up(more: &[&str]) -> crate::harness::Done {
     let directory = tempfile::tempdir().unwrap();

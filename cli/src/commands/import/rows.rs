@@ -52,8 +52,8 @@ pub(super) struct FileError {
 ///
 /// # Errors
 ///
-/// When the file has another header, is not CSV or is not UTF-8: the first such line. A row that is only of no use
-/// is rejected instead.
+/// When the file has another header, is not CSV, has a record of more than one line or is not UTF-8: the first such
+/// line. A row that is only of no use is rejected instead.
 pub(super) fn read(file: &[u8], catalog: &Catalog) -> Result<Rows, FileError> {
     let mut reader = csv::ReaderBuilder::new().flexible(true).from_reader(file);
     let header = reader.byte_headers().map_err(|error| FileError { line: 1, reason: error.to_string() })?;
@@ -74,6 +74,11 @@ pub(super) fn read(file: &[u8], catalog: &Catalog) -> Result<Rows, FileError> {
             return Ok(reading.rows);
         }
         let line = line_of_record(file, begin.byte(), begin.line());
+        if record.iter().any(|field| field.iter().any(|byte| matches!(byte, b'\r' | b'\n'))) {
+            // No id and no title has a line break. What follows a quote that is not closed would be lost in one row.
+            let reason = "a quoted field goes on over the end of the line; is a quote not closed?".to_owned();
+            return Err(FileError { line, reason });
+        }
         let text = StringRecord::from_byte_record(record.clone());
         let text = text.map_err(|_| FileError { line, reason: "the text is not UTF-8".to_owned() })?;
         reading.row(line, &text);
@@ -172,7 +177,7 @@ mod tests {
     #[test]
     fn a_row_of_no_use_is_rejected_with_line_and_reason() {
         let rows = read_text(
-            "customer_id,game_title\n,Tiny Forest\n1,Unwritten\n1\n1,Tiny Forest,x\n1,\n1,!!!\n\"1\n2\",Tiny Forest\n1,Gone\n",
+            "customer_id,game_title\n,Tiny Forest\n1,Unwritten\n1\n1,Tiny Forest,x\n1,\n1,!!!\n1\t2,Tiny Forest\n1,Gone\n",
         );
         let reasons: Vec<_> =
             rows.rejected.iter().map(|row| format!("{}: {}", row.line, row.reason)).collect();
@@ -186,7 +191,7 @@ mod tests {
                 "6: game_title must not be empty",
                 "7: the id of the title must not be empty",
                 "8: customer_id must not contain control characters",
-                "10: no game of the catalogue has the id gone",
+                "9: no game of the catalogue has the id gone",
             ]
         );
         assert_eq!(rows.rejected[1].game_title, "Unwritten");
@@ -207,6 +212,20 @@ mod tests {
         assert_eq!(refused(b"\x7fELF\x02\x01"), header);
         assert_eq!(refused(b"customer_id;game_title\n1;Tiny Forest\n"), header);
         assert_eq!(refused(b"customer_id,game_title\n1,Tiny\n1,\xff\n"), "line 3: the text is not UTF-8");
+    }
+
+    #[test]
+    fn a_quote_that_is_not_closed_is_refused_with_its_line() {
+        let open = "line 4: a quoted field goes on over the end of the line; is a quote not closed?";
+        let begin = "customer_id,game_title\n1,Tiny Forest\n\n";
+        for rest in [
+            "1,\"Hollow Comet\n2,Tiny Forest\n",
+            "1,\"Hollow Comet\n2,\"Tiny Forest\"\n",
+            "1,\"Hollow Comet\n",
+            "\"1\r2\",Tiny Forest\n",
+        ] {
+            assert_eq!(refused(format!("{begin}{rest}").as_bytes()), open, "{rest}");
+        }
     }
 
     #[test]
