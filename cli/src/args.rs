@@ -1,6 +1,10 @@
 //! The command line.
 
-use clap::{Args, Parser, Subcommand};
+use std::ffi::OsString;
+
+use clap::error::ErrorKind;
+use clap::parser::ValueSource;
+use clap::{ArgMatches, Args, Command as ClapCommand, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::commands::{buy, grant, import, list, revoke, watch};
 use crate::output::Output;
@@ -14,6 +18,43 @@ pub(crate) struct Cli {
     pub(crate) common: Common,
     #[command(subcommand)]
     pub(crate) command: Command,
+}
+
+/// The subcommands that are one service, which reads neither of the options of [`Common`].
+const SERVICES: [&str; 4] =
+    [ports::ARBITER.name, ports::PURCHASE.name, ports::GAME_LIST.name, ports::PAYMENT_SANDBOX.name];
+
+impl Cli {
+    /// Reads the command line.
+    ///
+    /// # Errors
+    ///
+    /// Wrong usage, and the request for help or version.
+    pub(crate) fn read(
+        line: impl IntoIterator<Item = impl Into<OsString> + Clone>,
+    ) -> Result<Self, clap::Error> {
+        let mut command = Self::command();
+        let matches = command.try_get_matches_from_mut(line)?;
+        refuse_what_a_service_ignores(&mut command, &matches)?;
+        Self::from_arg_matches(&matches).map_err(|error| error.format(&mut command))
+    }
+}
+
+/// An option that was typed and has no effect misleads; one from the environment is meant for other commands.
+fn refuse_what_a_service_ignores(command: &mut ClapCommand, matches: &ArgMatches) -> Result<(), clap::Error> {
+    let Some((service, options)) = matches.subcommand().filter(|(name, _)| SERVICES.contains(name)) else {
+        return Ok(());
+    };
+    for (id, flag, instead) in [
+        ("port_base", "--port-base", "; say where it listens with --listen ADDRESS"),
+        ("output", "--output", ", which prints no result"),
+    ] {
+        if options.value_source(id) == Some(ValueSource::CommandLine) {
+            let message = format!("{flag} has no effect on the service {service}{instead}");
+            return Err(command.error(ErrorKind::ArgumentConflict, message));
+        }
+    }
+    Ok(())
 }
 
 /// What stands before or after any command.
@@ -61,7 +102,6 @@ pub(crate) enum Command {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use clap::CommandFactory;
 
     #[test]
     fn the_command_line_is_consistent() {
@@ -73,6 +113,24 @@ mod tests {
         for line in ["gameshelf --port-base 7500 watch", "gameshelf watch --port-base 7500"] {
             assert_eq!(Cli::parse_from(line.split(' ')).common.port_base, 7500);
         }
+    }
+
+    #[test]
+    fn a_service_alone_refuses_what_it_would_ignore() {
+        let refused = |line: &str| Cli::read(line.split(' ')).expect_err(line).to_string();
+        for service in SERVICES {
+            let needed = if matches!(service, "purchase" | "game-list") { " --catalog c.csv" } else { "" };
+            for line in [
+                format!("gameshelf {service}{needed} --port-base 7500"),
+                format!("gameshelf --port-base 7400 {service}{needed}"),
+            ] {
+                assert!(refused(&line).contains("say where it listens with --listen"), "{line}");
+            }
+            let line = format!("gameshelf {service}{needed} --output json");
+            assert!(refused(&line).contains("--output has no effect"), "{line}");
+        }
+        assert!(Cli::read("gameshelf watch --port-base 7500 --output json".split(' ')).is_ok());
+        assert!(Cli::read("gameshelf --port-base 7500 --output json up".split(' ')).is_ok());
     }
 
     #[test]

@@ -11,7 +11,6 @@ mod up;
 
 use std::process::ExitCode;
 
-use clap::Parser;
 use mesh::environment::Environment;
 
 use crate::args::{Cli, Command, Common};
@@ -20,7 +19,7 @@ use crate::commands::{buy, grant, import, list, revoke, watch};
 use crate::exit::Failure;
 
 fn main() -> ExitCode {
-    let Cli { common, command } = Cli::parse();
+    let Cli { common, command } = Cli::read(std::env::args_os()).unwrap_or_else(|error| error.exit());
     let done = match command {
         Command::Arbiter(service) => return service.run(),
         Command::Purchase(service) => return service.run(),
