@@ -45,6 +45,25 @@ impl Clients {
         &self.environment
     }
 
+    /// The options that lead another command to the same mesh, each with a space before it; nothing for the defaults.
+    pub(crate) fn mesh_flags(&self) -> String {
+        let mut flags = String::new();
+        if self.port_base != ports::DEFAULT_BASE {
+            flags = format!(" --port-base {}", self.port_base);
+        }
+        let options = &self.options;
+        for (port, address) in [
+            (ports::ARBITER, &options.arbiter_address),
+            (ports::PURCHASE, &options.purchase_address),
+            (ports::GAME_LIST, &options.game_list_address),
+        ] {
+            if let Some(address) = address {
+                flags = format!("{flags} --{}-address {address}", port.name);
+            }
+        }
+        flags
+    }
+
     /// A new request id: made before the request is sent, and the same in every try.
     pub(crate) fn new_request_id(&self) -> RequestId {
         RequestId::new_v7(self.environment.clock.unix_ms(), self.environment.random.bytes10())

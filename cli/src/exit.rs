@@ -11,6 +11,12 @@ use tonic_types::StatusExt;
 
 use crate::output::Output;
 
+/// Nobody answered: the reason that the mesh gives, and ours where there is none.
+const UNREACHABLE: &str = "UNREACHABLE";
+/// The reasons of a service that did not take a write.
+const NOTHING_DONE: [&str; 5] =
+    ["STORE_UNAVAILABLE", "QUEUE_FULL", "NOT_LEADER", "OVERLOADED", "SHUTTING_DOWN"];
+
 /// What kind of failure it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
@@ -103,7 +109,7 @@ impl Failure {
             let violations = request.field_violations.into_iter();
             failure.0.fields = violations.map(|violation| (violation.field, violation.description)).collect();
         }
-        if kind == Kind::Unavailable {
+        if failure.0.reason == UNREACHABLE {
             failure = failure.hint(format!(
                 "is the mesh running? Start it with `gameshelf up`, or say where it is with --port-base or --{peer}-address"
             ));
@@ -127,6 +133,23 @@ impl Failure {
     pub(crate) fn while_doing(mut self, what: &str) -> Self {
         self.0.message = format!("{what}: {}", self.0.message);
         self
+    }
+
+    /// Adds to a failure of a write what settles it; `what` may have happened. `again` is how to send it again under its
+    /// id, which is safe whatever happened.
+    pub(crate) fn settle(self, what: &str, again: &str) -> Self {
+        if self.kind() != Kind::Unavailable {
+            return self;
+        }
+        if NOTHING_DONE.contains(&self.reason()) {
+            return self.hint(format!("{again}: however often it is sent, it has one effect"));
+        }
+        self.hint(format!("whether {what} is not known; {again}: both together have one effect"))
+    }
+
+    /// A value of the failure.
+    pub(crate) fn value(&self, key: &str) -> Option<&str> {
+        self.0.metadata.get(key).map(String::as_str)
     }
 
     pub(crate) fn kind(&self) -> Kind {
@@ -197,8 +220,9 @@ struct FieldJson<'a> {
 }
 
 fn reason_without_details(code: Code) -> &'static str {
-    match Kind::of(code) {
-        Kind::Unavailable => "UNREACHABLE",
+    match code {
+        Code::Unavailable => UNREACHABLE,
+        Code::DeadlineExceeded => "DEADLINE_EXCEEDED",
         _ => "UNEXPECTED",
     }
 }
@@ -258,6 +282,32 @@ mod tests {
             text.starts_with("error: purchase: connection refused\nhint: is the mesh running?"),
             "{text}"
         );
+    }
+
+    #[test]
+    fn a_service_that_answered_is_running() {
+        for reason in [Reason::StoreUnavailable, Reason::QueueFull, Reason::OutcomeUnknown] {
+            let failure = Failure::from_status("arbiter", &ErrorBuilder::new(reason, "no").build());
+            assert_eq!(failure.text(), "error: no\n", "{reason}");
+        }
+        let failure = Failure::from_status("arbiter", &Status::deadline_exceeded("too slow"));
+        assert_eq!((failure.reason(), failure.0.hints.len()), ("DEADLINE_EXCEEDED", 0));
+    }
+
+    #[test]
+    fn only_an_outcome_that_is_not_known_is_called_so() {
+        let hints = |reason| {
+            let status = ErrorBuilder::new(reason, "no").build();
+            Failure::from_status("arbiter", &status).settle("it was done", "do it again").text()
+        };
+        assert!(
+            hints(Reason::OutcomeUnknown).contains("hint: whether it was done is not known; do it again")
+        );
+        for reason in [Reason::StoreUnavailable, Reason::QueueFull, Reason::NotLeader] {
+            let text = hints(reason);
+            assert!(text.contains("hint: do it again") && !text.contains("not known"), "{text}");
+        }
+        assert_eq!(hints(Reason::AlreadyOwned), "error: no\n");
     }
 
     #[test]

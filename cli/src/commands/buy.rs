@@ -69,7 +69,8 @@ pub(crate) async fn run(options: Options, clients: &Clients, output: Output) -> 
     let answer = clients.purchase()?.buy(request).await;
     let answer = answer
         .map_err(|status| {
-            explain(Failure::from_status(ports::PURCHASE.name, &status), request_id, &customer)
+            let failure = Failure::from_status(ports::PURCHASE.name, &status);
+            explain(failure, request_id, &customer, &clients.mesh_flags())
         })?
         .into_inner();
     print(&answer, request_id, output)
@@ -86,18 +87,32 @@ fn request(options: Options, request_id: RequestId) -> BuyRequest {
     }
 }
 
-fn explain(failure: Failure, request_id: RequestId, customer: &CustomerId) -> Failure {
-    let failure = failure.with("request_id", request_id);
-    match (failure.kind(), failure.reason()) {
-        (Kind::Unavailable, _) => failure.hint(format!(
-            "whether the order was taken is not known; buy again with --request-id {request_id}: both together have one effect"
-        )),
-        (_, "ALREADY_OWNED") => failure.hint(format!("see what they own: gameshelf list {customer}")),
-        (_, "PAYMENT_DECLINED") => failure.hint("no money was taken; try another --payment-token"),
-        (_, "PRICE_CHANGED") => failure.hint("no money was taken; buy again with the price of the catalogue"),
-        (_, "GAME_UNKNOWN") => failure.hint("a game's id is the slug of its title, such as tiny-forest"),
+fn explain(failure: Failure, request_id: RequestId, customer: &CustomerId, mesh_flags: &str) -> Failure {
+    let again = format!("buy again with --request-id {request_id}");
+    let failure = failure.with("request_id", request_id).settle("the order was taken", &again);
+    match failure.reason() {
+        "ALREADY_OWNED" => failure.hint(format!("see what they own: gameshelf list {customer}{mesh_flags}")),
+        "PAYMENT_DECLINED" => failure.hint("no money was taken; try another --payment-token"),
+        "PRICE_CHANGED" => {
+            let price = current_price(&failure);
+            failure.hint(format!("no money was taken; buy again with the price of the catalogue{price}"))
+        }
+        "GAME_UNKNOWN" => failure.hint("a game's id is the slug of its title, such as tiny-forest"),
         _ => failure,
     }
+}
+
+/// `: 4.99 USD`, where the refusal says it.
+fn current_price(failure: &Failure) -> String {
+    let minor_units = failure.value("price_minor_units").and_then(|units| units.parse().ok());
+    let price = failure.value("currency").zip(minor_units);
+    price.map_or_else(String::new, |(currency, minor_units)| {
+        let price = Price { currency: currency.to_owned(), minor_units };
+        format!(
+            ": {} (--expected-price-minor-units {minor_units} --currency {currency})",
+            price_in_words(&price)
+        )
+    })
 }
 
 fn state_name(order: &Order) -> &'static str {
@@ -129,11 +144,11 @@ fn print(answer: &BuyResponse, request_id: RequestId, output: Output) -> Result<
             replayed: answer.replayed,
             request_id: request_id.to_string(),
         }),
-        Output::Table => output::text(&in_words(order, answer.replayed)),
+        Output::Table => output::text(&in_words(order, answer.replayed, request_id)),
     }
 }
 
-fn in_words(order: &Order, replayed: bool) -> String {
+fn in_words(order: &Order, replayed: bool, request_id: RequestId) -> String {
     let mut table = output::table(&["order", "customer", "game", "state", "price", "revision"]);
     let revision = if order.revision == 0 { "-".to_owned() } else { order.revision.to_string() };
     table.add_row([
@@ -146,7 +161,11 @@ fn in_words(order: &Order, replayed: bool) -> String {
     ]);
     let mut text = output::render(&table);
     if order.state() == OrderState::Pending {
-        text.push_str("The order is accepted and will be completed as soon as possible.\n");
+        let again = format!(
+            "The order is accepted and will be completed as soon as possible.\n\
+             To see how it stands, ask again with the same request id: gameshelf buy … --request-id {request_id}\n"
+        );
+        text.push_str(&again);
     }
     if replayed {
         text.push_str("This request was made before: the order is the one of that time.\n");
@@ -163,6 +182,7 @@ fn price_in_words(price: &Price) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use gameshelf::errors::{ErrorBuilder, Reason};
 
     fn order(state: OrderState) -> Order {
         Order {
@@ -175,11 +195,32 @@ mod tests {
         }
     }
 
+    fn request_id() -> RequestId {
+        "01890a5d-ac96-774b-bcce-b302099a8057".parse().unwrap()
+    }
+
+    fn customer() -> CustomerId {
+        "42".parse().unwrap()
+    }
+
+    #[test]
+    fn a_refusal_says_what_to_do_next() {
+        let hints = |status: tonic::Status| {
+            let failure = Failure::from_status("purchase", &status);
+            format!("{:?}", explain(failure, request_id(), &customer(), " --port-base 7500"))
+        };
+        let changed = ErrorBuilder::new(Reason::PriceChanged, "no").with("currency", "USD");
+        let text = hints(changed.with("price_minor_units", 499).build());
+        assert!(text.contains("4.99 USD (--expected-price-minor-units 499 --currency USD)"), "{text}");
+        let text = hints(ErrorBuilder::new(Reason::AlreadyOwned, "no").build());
+        assert!(text.contains("gameshelf list 42 --port-base 7500"), "{text}");
+    }
+
     #[test]
     fn an_order_is_shown_as_a_table() {
         let completed = Order { revision: 7, ..order(OrderState::Completed) };
         assert_eq!(
-            in_words(&completed, false),
+            in_words(&completed, false, request_id()),
             "ORDER  CUSTOMER  GAME         STATE      PRICE     REVISION\n\
              o-1    42        tiny-forest  completed  4.99 USD  7\n"
         );
@@ -187,15 +228,15 @@ mod tests {
 
     #[test]
     fn a_pending_order_is_called_so() {
-        let text = in_words(&order(OrderState::Pending), false);
+        let text = in_words(&order(OrderState::Pending), false, request_id());
         assert!(text.contains("pending") && text.contains("will be completed"), "{text}");
+        assert!(text.contains(&format!("gameshelf buy … --request-id {}\n", request_id())), "{text}");
     }
 
     #[test]
     fn an_unknown_outcome_is_called_unknown() {
         let status = tonic::Status::unavailable("gone");
-        let id: RequestId = "01890a5d-ac96-774b-bcce-b302099a8057".parse().unwrap();
-        let failure = explain(Failure::from_status("purchase", &status), id, &"42".parse().unwrap());
+        let failure = explain(Failure::from_status("purchase", &status), request_id(), &customer(), "");
         assert_eq!(failure.kind(), Kind::Unavailable);
         assert!(format!("{failure:?}").contains("--request-id 01890a5d-ac96-774b-bcce-b302099a8057"));
     }

@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use crate::clients::{ClientOptions, Clients};
 use crate::commands::{OnNothingToDo, Reason};
-use crate::exit::{Failure, Kind};
+use crate::exit::Failure;
 use crate::output::{self, Output};
 use crate::ports;
 
@@ -75,13 +75,8 @@ impl Changed {
 
 /// Adds to a failure of a write what settles it.
 pub(crate) fn explain(failure: Failure, request_id: RequestId) -> Failure {
-    let failure = failure.with("request_id", request_id);
-    if failure.kind() == Kind::Unavailable {
-        return failure.hint(format!(
-            "whether it was done is not known; do it again with --request-id {request_id}: both together have one effect"
-        ));
-    }
-    failure
+    let again = format!("do it again with --request-id {request_id}");
+    failure.with("request_id", request_id).settle("it was done", &again)
 }
 
 /// Grants the games and prints what became of each.

@@ -147,7 +147,9 @@ async fn list_once(
         let mut page = match page(client, customer_id, requirement, page_token).await {
             // The pages after the first are of a revision that the copy has left.
             Err(status) if first.is_some() && is_moved_on(&status) => return Ok(None),
-            answer => answer.map_err(|status| Failure::from_status(ports::GAME_LIST.name, &status))?,
+            answer => {
+                answer.map_err(|status| explain(Failure::from_status(ports::GAME_LIST.name, &status)))?
+            }
         };
         games.append(&mut page.games);
         page_token = std::mem::take(&mut page.next_page_token);
@@ -158,6 +160,13 @@ async fn list_once(
         if page_token.is_empty() {
             return Ok(Some(listed(customer_id, games, begun.clone())));
         }
+    }
+}
+
+fn explain(failure: Failure) -> Failure {
+    match failure.reason() {
+        "FRESHNESS_UNAVAILABLE" => failure.hint("take what the copy has, however old it is: --freshness any"),
+        _ => failure,
     }
 }
 

@@ -14,7 +14,9 @@ fn buy_and_list_without_arbiter(mesh: &Mesh) -> Value {
     assert_eq!((&list["source"], &list["degraded"]), (&json!("local_copy"), &json!(true)));
     assert_eq!(list["games"][0]["game_id"], "tiny-forest");
     assert!(list["age_ms"].is_u64(), "{list}");
-    assert_eq!(mesh.run(&["list", "anna", "--freshness", "strong"]).code, 4);
+    let error = mesh.run(&["list", "anna", "--freshness", "strong"]).error(4);
+    assert_eq!(error["reason"], "FRESHNESS_UNAVAILABLE");
+    assert_eq!(error["hints"], json!(["take what the copy has, however old it is: --freshness any"]));
     order
 }
 
