@@ -10,11 +10,13 @@ use std::{fs, io};
 
 use clap::Args;
 use gameshelf::catalog::{self, Catalog};
+use gameshelf::proto::arbiter::v1::GetHeadRequest;
 use serde::Serialize;
 
 use crate::clients::{ClientOptions, Clients};
 use crate::exit::{Failure, Kind};
 use crate::output::{self, Output};
+use crate::ports;
 
 /// Takes over who owns what from a CSV file of another store
 ///
@@ -90,6 +92,7 @@ pub(crate) async fn run(options: Options, clients: &Clients, output: Output) -> 
     let rejected = rows.rejected.len();
     let already_owned_in_file = rows.repeated;
     let sent = send::send(&rows.customers, clients, &limits).await?;
+    let revision = if rows.customers.is_empty() { head(clients).await? } else { sent.revision };
     let elapsed = clock.monotonic().saturating_duration_since(begun);
     print(
         &Imported {
@@ -98,7 +101,7 @@ pub(crate) async fn run(options: Options, clients: &Clients, output: Output) -> 
             rejected,
             customers: sent.customers,
             elapsed_ms: u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX),
-            revision: sent.revision,
+            revision,
             rejects_file: rejects_path.display().to_string(),
         },
         output,
@@ -119,6 +122,13 @@ fn refuse_to_overwrite(options: &Options, rejects_path: &Path) -> Result<(), Fai
         }
     }
     Ok(())
+}
+
+/// The newest revision, for an import that had nothing to send.
+async fn head(clients: &Clients) -> Result<u64, Failure> {
+    let head = clients.arbiter()?.get_head(GetHeadRequest {}).await;
+    let head = head.map_err(|status| Failure::from_status(ports::ARBITER.name, &status))?.into_inner();
+    Ok(head.provenance.map_or(0, |provenance| provenance.revision))
 }
 
 fn read_catalog(path: &Path) -> Result<Catalog, Failure> {

@@ -49,6 +49,9 @@ fn the_sample_is_imported_once_however_often() {
     let again = import(&mesh, &file);
     assert_eq!(counts(&again), [json!(0), json!(18), json!(8), json!(0)]);
     assert_eq!(again.json()["revision"], 6);
+    let empty = mesh.data_dir.path().join("empty.csv");
+    fs::write(&empty, "customer_id,game_title\n").unwrap();
+    assert_eq!(import(&mesh, &empty).json()["revision"], 6, "nothing to send has the newest revision");
     assert_eq!(
         mesh.games("1001"),
         ["lanterns-of-the-deep", "rail-garden-2", "salt-and-signal", "tiny-forest"]
