@@ -29,6 +29,8 @@ const SAMPLE_CATALOG: &[u8] = include_bytes!("../../samples/catalog.csv");
 const PAUSE: Duration = Duration::from_millis(20);
 /// How long a start may take before it is said what is waited for.
 const PATIENCE: Duration = Duration::from_secs(3);
+/// How long the end of another mesh may take before it is said what is waited for.
+const PATIENCE_WITH_ANOTHER: Duration = Duration::from_millis(300);
 /// The exit code after a second signal, by which somebody says that the drain takes too long.
 const EXIT_AT_ONCE: i32 = 130;
 
@@ -151,7 +153,7 @@ async fn wait_for_port(address: SocketAddr, wait: Duration) -> Result<(), Failur
             .with("address", address)
             .hint("end that process, or choose other ports with --port-base")
     };
-    match tokio::time::timeout(wait, free).await {
+    match wait_aloud(wait, &format!("{address} to become free"), free).await {
         Ok(Ok(())) => Ok(()),
         Ok(Err(error)) => {
             let message = format!("cannot listen on {address}: {error}");
@@ -159,6 +161,26 @@ async fn wait_for_port(address: SocketAddr, wait: Duration) -> Result<(), Failur
         }
         Err(_) => Err(in_use()),
     }
+}
+
+/// Waits so long for something that another process holds. Says on standard error what it waits for when that takes
+/// longer than a person takes for granted.
+async fn wait_aloud<T>(
+    wait: Duration,
+    what: &str,
+    free: impl Future<Output = T>,
+) -> Result<T, tokio::time::error::Elapsed> {
+    tokio::time::timeout(wait, async {
+        tokio::pin!(free);
+        tokio::select! {
+            done = &mut free => done,
+            () = tokio::time::sleep(PATIENCE_WITH_ANOTHER) => {
+                eprintln!("waiting for {what}");
+                free.await
+            }
+        }
+    })
+    .await
 }
 
 /// Tells once all serve, and then only ends with a child that cannot be kept up.

@@ -38,7 +38,8 @@ impl DataDir {
         let lock =
             OpenOptions::new().create(true).truncate(false).read(true).write(true).open(path.join(LOCK));
         let mut lock = lock.map_err(cannot)?;
-        match tokio::time::timeout(wait, lock_when_free(&lock)).await {
+        let what = format!("the data directory {} to become free", path.display());
+        match super::wait_aloud(wait, &what, lock_when_free(&lock)).await {
             Ok(locked) => locked.map_err(cannot)?,
             Err(_) => return Err(in_use(&path, &mut lock)),
         }

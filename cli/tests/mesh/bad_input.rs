@@ -134,6 +134,30 @@ fn a_port_in_use_is_named() {
 }
 
 #[test]
+fn what_another_process_holds_is_waited_for_aloud() {
+    let port_base = free_port_base();
+    let listener = TcpListener::bind(("127.0.0.1", port_base + 2)).unwrap();
+    let directory = tempfile::tempdir().unwrap();
+    let start = || {
+        let mut command = gameshelf();
+        command.args(["up", "--wait-ms", "60000", "--port-base", &port_base.to_string(), "--data-dir"]);
+        Process::start(command.arg(directory.path()))
+    };
+    let mut first = start();
+    let port = format!("waiting for {} to become free", listener.local_addr().unwrap());
+    crate::harness::wait_until("it is said that the port is waited for", || first.stderr().contains(&port));
+    let mut second = start();
+    let data_dir = format!("waiting for the data directory {} to become free", directory.path().display());
+    crate::harness::wait_until("it is said that the directory is waited for", || {
+        second.stderr().contains(&data_dir)
+    });
+    for up in [&mut second, &mut first] {
+        crate::harness::signal(up.pid(), "TERM");
+        assert_eq!(up.end().code(), Some(0), "{}", up.stderr());
+    }
+}
+
+#[test]
 fn a_data_directory_in_use_is_named_with_its_user() {
     let mesh = Mesh::start();
     let data_dir = mesh.data_dir.path().display().to_string();
