@@ -34,8 +34,8 @@ pub(super) fn is_same_file(one: &Path, other: &Path) -> bool {
 /// When it cannot be written.
 pub(super) fn write(path: &Path, rejected: &[Rejected]) -> io::Result<()> {
     let path = match fs::metadata(path) {
-        Ok(there) if !there.is_file() => {
-            return write_rows(OpenOptions::new().write(true).open(path)?, rejected).map(drop);
+        Ok(there) if !there.is_file() || is_descriptor(path) => {
+            return write_rows(OpenOptions::new().append(true).open(path)?, rejected).map(drop);
         }
         Ok(_) => fs::canonicalize(path)?,
         Err(error) if error.kind() == io::ErrorKind::NotFound => end_of_links(path)?,
@@ -53,6 +53,13 @@ pub(super) fn write(path: &Path, rejected: &[Rejected]) -> io::Result<()> {
         let _ = fs::remove_file(&partial);
     }
     written
+}
+
+/// Whether it is a name of what we have open, such as `/dev/stdout`: a file behind it must not be replaced, because
+/// what else is printed goes there too.
+fn is_descriptor(path: &Path) -> bool {
+    let names = ["/dev/stdout", "/dev/stderr", "/dev/fd", "/proc/self/fd"];
+    names.iter().any(|name| path.starts_with(name))
 }
 
 /// Where a path that leads to no file yet leads to.
@@ -130,6 +137,16 @@ mod tests {
         assert_eq!(fs::read_link(&link).unwrap(), Path::new("/dev/null"));
         assert!(!fs::metadata("/dev/null").unwrap().is_file());
         assert!(write(directory.path(), &[]).is_err(), "a directory is no place for rows");
+    }
+
+    #[test]
+    fn a_file_that_is_open_already_is_written_in_place() {
+        let mut file = tempfile::NamedTempFile::new().unwrap();
+        io::Write::write_all(&mut file, b"before\n").unwrap();
+        let descriptor = std::os::fd::AsRawFd::as_raw_fd(file.as_file());
+        write(Path::new(&format!("/proc/self/fd/{descriptor}")), &[]).unwrap();
+        let text = fs::read_to_string(file.path()).unwrap();
+        assert_eq!(text, "before\nline,reason,customer_id,game_title\n");
     }
 
     #[test]
