@@ -6,7 +6,7 @@ use sqlx::{PgPool, Row};
 use uuid::Uuid;
 
 use super::error::is_answer;
-use super::record::{self, cause, decode_outcome, id};
+use super::record::{self, cause, decode_outcome, id, signed, unsigned};
 use super::sql as shared;
 use super::{Batch, CommitError, Head, Loaded, Store, StoreError, StoredRequest};
 use crate::domain::{Commit, CustomerId, Entitlement, GameId, Key, PastEntitlement, RequestId, Revision};
@@ -78,15 +78,6 @@ impl PostgresStore {
     pub(super) fn new(pool: PgPool) -> Self {
         Self { pool }
     }
-}
-
-/// PostgreSQL's integers are signed; a revision never comes near the end of them.
-fn signed(number: u64) -> i64 {
-    i64::try_from(number).unwrap_or(i64::MAX)
-}
-
-fn unsigned(number: i64) -> Result<u64, StoreError> {
-    u64::try_from(number).map_err(|_| StoreError::Corrupt(format!("a number below zero: {number}")))
 }
 
 fn key_columns(keys: &[Key]) -> (Vec<&str>, Vec<&str>) {

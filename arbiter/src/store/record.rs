@@ -118,6 +118,16 @@ pub(super) fn cause(reason: i16, actor: String, order_id: String) -> Result<Caus
     Ok(Cause { reason, actor, order_id })
 }
 
+/// The integers of both stores are signed; a revision never comes near the end of them.
+pub(super) fn signed(number: u64) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
+}
+
+/// A number of a stored column.
+pub(super) fn unsigned(number: i64) -> Result<u64, StoreError> {
+    u64::try_from(number).map_err(|_| StoreError::Corrupt(format!("a number below zero: {number}")))
+}
+
 /// An id of a stored column.
 pub(super) fn id<T: std::str::FromStr<Err: std::fmt::Display>>(text: &str) -> Result<T, StoreError> {
     text.parse().map_err(|error| StoreError::Corrupt(format!("a stored id {error}")))

@@ -7,7 +7,7 @@ use sqlx::sqlite::SqliteRow;
 use sqlx::{Row, SqliteConnection};
 use uuid::Uuid;
 
-use super::record::{self, cause, decode_outcome, id};
+use super::record::{self, cause, decode_outcome, id, signed, unsigned};
 use super::sql as shared;
 use super::{Batch, CommitError, Head, Loaded, Store, StoreError, StoredRequest};
 use crate::domain::{Commit, CustomerId, Entitlement, GameId, Key, RequestId, Revision};
@@ -75,15 +75,6 @@ impl SqliteStore {
     pub(super) fn new(database: Sqlite) -> Self {
         Self { database }
     }
-}
-
-/// SQLite's integers are signed; a revision never comes near the end of them.
-fn signed(number: u64) -> i64 {
-    i64::try_from(number).unwrap_or(i64::MAX)
-}
-
-fn unsigned(number: i64) -> Result<u64, StoreError> {
-    u64::try_from(number).map_err(|_| StoreError::Corrupt(format!("a number below zero: {number}")))
 }
 
 fn hex(bytes: &[u8]) -> String {
