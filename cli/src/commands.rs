@@ -1,6 +1,7 @@
 //! What a person does: one module for each command.
 
 pub(crate) mod buy;
+mod change;
 pub(crate) mod grant;
 pub(crate) mod import;
 pub(crate) mod list;

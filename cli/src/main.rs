@@ -56,11 +56,11 @@ async fn run(command: Command, Common { port_base, output }: Common) -> Result<(
             list::run(options, &clients, output).await
         }
         Command::Grant(options) => {
-            let clients = clients(&options.client);
+            let clients = clients(&options.target.client);
             grant::run(options, &clients, output).await
         }
         Command::Revoke(options) => {
-            let clients = clients(&options.client);
+            let clients = clients(&options.target.client);
             revoke::run(options, &clients, output).await
         }
         Command::Watch(options) => {

@@ -20,4 +20,4 @@ pub use migrations::{Migration, Migrations};
 pub use postgres::{PostgresOptions, open_postgres};
 pub use retry::{RetryOptions, open_with_retry};
 pub use sqlite::{Sqlite, SqliteOptions, open_sqlite};
-pub use url::{Url, UrlError};
+pub use url::{Url, UrlError, sqlite_file};

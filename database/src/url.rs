@@ -47,6 +47,21 @@ impl FromStr for Url {
     }
 }
 
+/// Reads the URL of a database that must be a file, for a service that needs no server: a parser of option values.
+///
+/// # Errors
+///
+/// When it is no `sqlite:PATH`; the text completes a sentence that begins with the name of the option.
+pub fn sqlite_file(text: &str) -> Result<PathBuf, String> {
+    match text.parse() {
+        Ok(Url::Sqlite(path)) => Ok(path),
+        Ok(Url::Postgres(_)) | Err(UrlError::Scheme | UrlError::Postgres) => {
+            Err("must be sqlite:PATH".to_owned())
+        }
+        Err(error) => Err(error.to_string()),
+    }
+}
+
 /// Never shows a password.
 impl fmt::Display for Url {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {

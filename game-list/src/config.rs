@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::value_parser;
-use database::{DatabaseConfig, Url, UrlError};
+use database::DatabaseConfig;
 use mesh::inbound::InboundConfig;
 use mesh::outbound::{Address, OutboundConfig};
 
@@ -20,7 +20,7 @@ const HOUR_MS: u64 = 60 * 60 * 1000;
 pub struct Config {
     /// Where the local copy is kept: sqlite:PATH. Each instance needs one of its own
     #[arg(long = "database-url", visible_alias = "copy", value_name = "URL")]
-    #[arg(env = "GAMESHELF_GAME_LIST_DATABASE_URL", value_parser = copy_file)]
+    #[arg(env = "GAMESHELF_GAME_LIST_DATABASE_URL", value_parser = database::sqlite_file)]
     #[arg(default_value = "sqlite:gameshelf-data/game-list/copy.sqlite")]
     pub copy_file: PathBuf,
 
@@ -150,17 +150,6 @@ impl Config {
 
     pub(crate) fn probe_overdue(&self) -> Duration {
         Duration::from_millis(self.probe_overdue_ms)
-    }
-}
-
-/// The copy is a file: each instance has its own beside it.
-fn copy_file(text: &str) -> Result<PathBuf, String> {
-    match text.parse() {
-        Ok(Url::Sqlite(path)) => Ok(path),
-        Ok(Url::Postgres(_)) | Err(UrlError::Scheme | UrlError::Postgres) => {
-            Err("must be sqlite:PATH".to_owned())
-        }
-        Err(error) => Err(error.to_string()),
     }
 }
 

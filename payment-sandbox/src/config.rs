@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::value_parser;
-use database::{DatabaseConfig, Url, UrlError};
+use database::DatabaseConfig;
 use mesh::inbound::InboundConfig;
 
 /// Everything that can be set about the payment sandbox. Every option has a flag, an environment variable and a default.
@@ -12,7 +12,7 @@ use mesh::inbound::InboundConfig;
 pub struct Config {
     /// Where the books are kept: sqlite:PATH
     #[arg(long = "database-url", visible_alias = "data", value_name = "URL")]
-    #[arg(env = "GAMESHELF_PAYMENT_SANDBOX_DATABASE_URL", value_parser = database_file)]
+    #[arg(env = "GAMESHELF_PAYMENT_SANDBOX_DATABASE_URL", value_parser = database::sqlite_file)]
     #[arg(default_value = "sqlite:gameshelf-data/payment-sandbox/books.sqlite")]
     pub database_file: PathBuf,
 
@@ -48,17 +48,6 @@ pub struct Config {
 impl Config {
     pub(crate) fn slow(&self) -> Duration {
         Duration::from_millis(self.slow_ms)
-    }
-}
-
-/// The books are a file: a provider for trying needs no server.
-fn database_file(text: &str) -> Result<PathBuf, String> {
-    match text.parse() {
-        Ok(Url::Sqlite(path)) => Ok(path),
-        Ok(Url::Postgres(_)) | Err(UrlError::Scheme | UrlError::Postgres) => {
-            Err("must be sqlite:PATH".to_owned())
-        }
-        Err(error) => Err(error.to_string()),
     }
 }
 

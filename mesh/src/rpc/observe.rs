@@ -16,8 +16,9 @@ use pin_project_lite::pin_project;
 use tonic::{Code, Status};
 use tracing::Span;
 
-use super::{code_of, name_of, split};
+use super::{code_of, split};
 use crate::environment::Clock;
+use crate::errors::code_name;
 
 /// Upper bounds in seconds, as the OpenTelemetry conventions advise, with finer ones below: a call within one
 /// machine takes less than a millisecond.
@@ -118,8 +119,8 @@ impl Observation {
         self.span.record("rpc.grpc.status_code", i32::from(code));
         if self.instruments.side.fails_with(code) {
             self.span.record("otel.status_code", "ERROR");
-            self.span.record("otel.status_description", description.unwrap_or(name_of(code)));
-            self.span.record("error.type", name_of(code));
+            self.span.record("otel.status_description", description.unwrap_or(code_name(code)));
+            self.span.record("error.type", code_name(code));
         }
     }
 
