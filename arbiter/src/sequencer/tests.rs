@@ -30,6 +30,7 @@ on_both_stores!(
     an_answer_comes_only_after_the_commit,
     what_waits_together_is_committed_together,
     one_bad_request_does_not_poison_its_batch,
+    one_bad_request_does_not_poison_a_batch_that_is_settled,
     a_lost_answer_is_settled_with_one_effect,
     an_unreachable_store_is_told_and_recovers,
     whoever_is_taken_over_commits_nothing_more,
@@ -264,6 +265,30 @@ async fn one_bad_request_does_not_poison_its_batch(test: TestStore) {
         tokio::task::yield_now().await;
     }
     (0..5).for_each(|_| store.release_commit());
+    first.await.unwrap().unwrap();
+    for request in rest {
+        assert!(request.await.unwrap().is_ok());
+    }
+    assert_eq!(running.hub.head(), 4);
+    running.stop().await.unwrap();
+}
+
+async fn one_bad_request_does_not_poison_a_batch_that_is_settled(test: TestStore) {
+    // The first commit is the one that is held.
+    let faults = [Fault::RefusedTogether, Fault::LostBefore, Fault::RefusedTogether];
+    let store = Arc::new(FaultyStore::new(Arc::clone(&test.store), &faults));
+    store.hold_commits();
+    let shared: SharedStore = store.clone();
+    let running = start(&shared).await;
+    let first = running.submit(id(1), grant("c", &["g"], OnOwned::Refuse));
+    store.commit_is_held().await;
+    let rest: Vec<_> = (2..=4)
+        .map(|number| running.submit(id(number), grant(&format!("c{number}"), &["g"], OnOwned::Refuse)))
+        .collect();
+    while running.handle.waiting() < rest.len() {
+        tokio::task::yield_now().await;
+    }
+    (0..6).for_each(|_| store.release_commit());
     first.await.unwrap().unwrap();
     for request in rest {
         assert!(request.await.unwrap().is_ok());

@@ -234,6 +234,13 @@ impl Writer {
                     answer_error(envelopes, &told(unknown, SubmitError::from(&error)));
                     return Err(error);
                 }
+                // As without an outage: one that the store does not take must not harm the others.
+                Err(WriteError::Refused) if envelopes.len() > 1 => {
+                    for envelope in envelopes {
+                        Box::pin(self.settle(vec![envelope], unknown)).await?;
+                    }
+                    return Ok(());
+                }
                 Err(WriteError::Refused) => {
                     answer_error(envelopes, &told(unknown, SubmitError::Defect));
                     return Ok(());
