@@ -1,13 +1,10 @@
 //! The rival that does nothing: tonic alone, answering as many bytes as the arbiter would.
 
-use std::pin::Pin;
-
 use gameshelf::proto::arbiter::v1 as wire;
 use gameshelf::proto::arbiter::v1::arbiter_service_server::{ArbiterService, ArbiterServiceServer};
 use gameshelf::proto::freshness::v1::Provenance;
 use gameshelf::tokens::Token;
 use tokio::net::TcpListener;
-use tokio_stream::Stream;
 use tokio_util::sync::CancellationToken;
 use tonic::transport::server::TcpIncoming;
 use tonic::{Request, Response, Status};
@@ -54,20 +51,6 @@ impl ArbiterService for Noop {
         }))
     }
 
-    async fn revoke(
-        &self,
-        _: Request<wire::RevokeRequest>,
-    ) -> Result<Response<wire::RevokeResponse>, Status> {
-        Err(Status::unimplemented("not measured"))
-    }
-
-    async fn check_ownership(
-        &self,
-        _: Request<wire::CheckOwnershipRequest>,
-    ) -> Result<Response<wire::CheckOwnershipResponse>, Status> {
-        Err(Status::unimplemented("not measured"))
-    }
-
     async fn list_entitlements(
         &self,
         request: Request<wire::ListEntitlementsRequest>,
@@ -77,6 +60,7 @@ impl ArbiterService for Noop {
             customer_id: customer_id.clone(),
             game_id: format!("listed-game-{game}"),
             since_revision: 1_000_000,
+            ..wire::Entitlement::default()
         };
         Ok(Response::new(wire::ListEntitlementsResponse {
             entitlements: (0..LISTED_GAMES).map(entitlement).collect(),
@@ -90,11 +74,5 @@ impl ArbiterService for Noop {
         _: Request<wire::GetHeadRequest>,
     ) -> Result<Response<wire::GetHeadResponse>, Status> {
         Ok(Response::new(wire::GetHeadResponse { provenance: Some(provenance()) }))
-    }
-
-    type WatchStream = Pin<Box<dyn Stream<Item = Result<wire::WatchResponse, Status>> + Send>>;
-
-    async fn watch(&self, _: Request<wire::WatchRequest>) -> Result<Response<Self::WatchStream>, Status> {
-        Err(Status::unimplemented("not measured"))
     }
 }

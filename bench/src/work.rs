@@ -82,6 +82,7 @@ async fn grant(
             actor: "bench".to_owned(),
             order_id: String::new(),
         }),
+        ..GrantRequest::default()
     };
     ArbiterServiceClient::new(channel.clone()).grant(request).await.map(|_| ())
 }

@@ -44,6 +44,8 @@ pub(crate) fn reason_name(reason: i32) -> &'static str {
         Ok(arbiter::Reason::Chargeback) => "chargeback",
         Ok(arbiter::Reason::Promotion) => "promotion",
         Ok(arbiter::Reason::Migration) => "migration",
+        Ok(arbiter::Reason::Expiry) => "expiry",
+        Ok(arbiter::Reason::Administration) => "administration",
         Ok(arbiter::Reason::Unspecified) | Err(_) => "unknown",
     }
 }

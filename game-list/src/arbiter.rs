@@ -82,6 +82,7 @@ impl Arbiter {
             page_size: i32::try_from(page_size.min(self.page_max)).unwrap_or(i32::MAX),
             page_token: page_token.unwrap_or_default().to_owned(),
             freshness: Some(freshness(requirement)),
+            ..ListEntitlementsRequest::default()
         };
         let mut client = self.client.clone();
         let answer = tokio::time::timeout(self.patience(), client.list_entitlements(request)).await;

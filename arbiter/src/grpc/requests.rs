@@ -130,7 +130,7 @@ fn cause(fields: &mut Fields, cause: Option<&wire::Cause>) -> Option<Cause> {
         Ok(wire::Reason::Chargeback) => Some(Reason::Chargeback),
         Ok(wire::Reason::Promotion) => Some(Reason::Promotion),
         Ok(wire::Reason::Migration) => Some(Reason::Migration),
-        Ok(wire::Reason::Unspecified) | Err(_) => None,
+        Ok(wire::Reason::Unspecified | wire::Reason::Expiry | wire::Reason::Administration) | Err(_) => None,
     };
     if reason.is_none() {
         fields.wrong("cause.reason", "must be a known reason");

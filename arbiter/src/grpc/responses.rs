@@ -43,6 +43,7 @@ pub(super) fn entitlement(entitlement: &Entitlement) -> wire::Entitlement {
         customer_id: entitlement.customer_id.to_string(),
         game_id: entitlement.game_id.to_string(),
         since_revision: entitlement.valid_from,
+        end_time: None,
     }
 }
 
@@ -102,6 +103,7 @@ fn change(change: &Change) -> wire::Change {
         .into(),
         customer_id: change.customer_id.to_string(),
         game_id: change.game_id.to_string(),
+        ..wire::Change::default()
     }
 }
 

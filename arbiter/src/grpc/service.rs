@@ -1,14 +1,14 @@
 //! The service: each method parses, asks the sequencer, the store or Watch, and converts the answer.
 
 use std::collections::HashMap;
-use std::pin::Pin;
 use std::sync::{Arc, OnceLock};
 
-use futures_util::{Stream, stream};
+use futures_util::stream;
 use gameshelf::fields::Fields;
 use gameshelf::proto::arbiter::v1 as wire;
 use gameshelf::proto::arbiter::v1::arbiter_service_server::ArbiterService;
 use gameshelf::tokens::Token;
+use tonic::codegen::BoxStream;
 use tonic::{Request, Response, Status};
 use tracing::info_span;
 
@@ -111,8 +111,6 @@ impl ArbiterGrpc {
     }
 }
 
-type WatchStream = Pin<Box<dyn Stream<Item = Result<wire::WatchResponse, Status>> + Send>>;
-
 #[tonic::async_trait]
 impl ArbiterService for ArbiterGrpc {
     async fn grant(
@@ -205,12 +203,10 @@ impl ArbiterService for ArbiterGrpc {
         Ok(Response::new(wire::GetHeadResponse { provenance }))
     }
 
-    type WatchStream = WatchStream;
-
     async fn watch(
         &self,
         request: Request<wire::WatchRequest>,
-    ) -> Result<Response<Self::WatchStream>, Status> {
+    ) -> Result<Response<BoxStream<wire::WatchResponse>>, Status> {
         let start = requests::watch(request.get_ref())?;
         let core = self.core()?;
         let start = match start {

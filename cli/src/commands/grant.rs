@@ -57,6 +57,7 @@ fn request(options: &Options, request_id: RequestId) -> GrantRequest {
         game_ids: options.target.game_ids(),
         on_owned: on_owned.into(),
         cause: Some(options.target.cause(options.reason)),
+        ..GrantRequest::default()
     }
 }
 

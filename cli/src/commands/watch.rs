@@ -210,7 +210,7 @@ impl Watch {
     }
 
     fn tell_entitlement(&self, entitlement: &Entitlement) -> Result<(), Failure> {
-        let Entitlement { customer_id, game_id, since_revision } = entitlement;
+        let Entitlement { customer_id, game_id, since_revision, .. } = entitlement;
         match self.output {
             Output::Json => {
                 output::json(&Line::Entitlement { customer_id, game_id, since_revision: *since_revision })
@@ -250,6 +250,9 @@ fn kind_name(kind: ChangeKind) -> &'static str {
     match kind {
         ChangeKind::Granted => "granted",
         ChangeKind::Revoked => "revoked",
+        ChangeKind::Reserved => "reserved",
+        ChangeKind::Released => "released",
+        ChangeKind::StockSet => "stock_set",
         ChangeKind::Unspecified => "unknown",
     }
 }
@@ -261,15 +264,16 @@ fn in_words(commit: &Commit) -> String {
     let by = if cause.actor.is_empty() { String::new() } else { format!(" by {}", cause.actor) };
     let reason = reason_name(cause.reason);
     let lines = commit.changes.iter().map(|change| {
-        let verb = match change.kind() {
-            ChangeKind::Granted => "gets",
-            ChangeKind::Revoked => "loses",
-            ChangeKind::Unspecified => "?",
+        let (customer, game) = (&change.customer_id, &change.game_id);
+        let what = match change.kind() {
+            ChangeKind::Granted => format!("{customer} gets {game}"),
+            ChangeKind::Revoked => format!("{customer} loses {game}"),
+            ChangeKind::Reserved => format!("{customer} reserves {game}"),
+            ChangeKind::Released => format!("{customer} no longer reserves {game}"),
+            ChangeKind::StockSet => format!("there are {} copies of {game}", change.stock_total),
+            ChangeKind::Unspecified => "?".to_owned(),
         };
-        format!(
-            "{}  {time}  {} {verb} {} ({reason}{by})\n",
-            commit.revision, change.customer_id, change.game_id
-        )
+        format!("{}  {time}  {what} ({reason}{by})\n", commit.revision)
     });
     lines.collect()
 }
@@ -293,6 +297,7 @@ mod tests {
                 kind: ChangeKind::Granted.into(),
                 customer_id: "42".to_owned(),
                 game_id: "tiny-forest".to_owned(),
+                ..Change::default()
             }],
             traceparent: String::new(),
         }

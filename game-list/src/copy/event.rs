@@ -36,7 +36,7 @@ pub(crate) fn event(message: v1::WatchResponse) -> Result<Event, Malformed> {
         Message::Commits(commits) => {
             let last = commits.commits.last().ok_or(Malformed("has no commits"))?.revision;
             let token = token(&commits.token, last)?;
-            let commits = commits.commits.into_iter().map(commit).collect::<Result<_, _>>()?;
+            let commits = commits.commits.into_iter().map(commit).collect();
             Ok(Event::Commits(commits, token))
         }
     }
@@ -51,16 +51,17 @@ fn entitlement(row: v1::Entitlement) -> Entitlement {
     Entitlement { customer_id: row.customer_id, game_id: row.game_id, since_revision: row.since_revision }
 }
 
-fn commit(commit: v1::Commit) -> Result<Commit, Malformed> {
-    let changes = commit.changes.into_iter().map(change).collect::<Result<_, _>>()?;
-    Ok(Commit { revision: commit.revision, changes, traceparent: commit.traceparent })
+fn commit(commit: v1::Commit) -> Commit {
+    let changes = commit.changes.into_iter().filter_map(change).collect();
+    Commit { revision: commit.revision, changes, traceparent: commit.traceparent }
 }
 
-fn change(change: v1::Change) -> Result<Change, Malformed> {
+/// What a change means to a copy; none where it does not change what a customer owns, or is of a kind that came later.
+fn change(change: v1::Change) -> Option<Change> {
     let granted = match change.kind() {
         Kind::Granted => true,
         Kind::Revoked => false,
-        Kind::Unspecified => return Err(Malformed("has a change of no known kind")),
+        Kind::Unspecified | Kind::Reserved | Kind::Released | Kind::StockSet => return None,
     };
-    Ok(Change { customer_id: change.customer_id, game_id: change.game_id, granted })
+    Some(Change { customer_id: change.customer_id, game_id: change.game_id, granted })
 }

@@ -2,21 +2,17 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
-use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use futures_util::Stream;
 use gameshelf::errors::{ErrorBuilder, Reason};
 use gameshelf::proto::arbiter::v1::arbiter_service_server::{ArbiterService, ArbiterServiceServer};
 use gameshelf::proto::arbiter::v1::change::Kind;
 use gameshelf::proto::arbiter::v1::watch_request::Start;
 use gameshelf::proto::arbiter::v1::watch_response::Event;
 use gameshelf::proto::arbiter::v1::{
-    Bookmark, Change, CheckOwnershipRequest, CheckOwnershipResponse, Commit, Commits, Entitlement,
-    GetHeadRequest, GetHeadResponse, GrantRequest, GrantResponse, ListEntitlementsRequest,
-    ListEntitlementsResponse, RevokeRequest, RevokeResponse, SnapshotChunk, SnapshotEnd, WatchRequest,
-    WatchResponse,
+    Bookmark, Change, Commit, Commits, Entitlement, GetHeadRequest, GetHeadResponse, ListEntitlementsRequest,
+    ListEntitlementsResponse, SnapshotChunk, SnapshotEnd, WatchRequest, WatchResponse,
 };
 use gameshelf::proto::freshness::v1::freshness::Requirement;
 use gameshelf::proto::freshness::v1::{Freshness, Provenance, Source};
@@ -25,6 +21,7 @@ use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
 use tokio::sync::{mpsc, watch};
 use tokio_stream::wrappers::{ReceiverStream, TcpListenerStream};
+use tonic::codegen::BoxStream;
 use tonic::{Request, Response, Status};
 use uuid::Uuid;
 
@@ -321,9 +318,10 @@ impl Tail {
 
 #[tonic::async_trait]
 impl ArbiterService for Shared {
-    type WatchStream = Pin<Box<dyn Stream<Item = Result<WatchResponse, Status>> + Send>>;
-
-    async fn watch(&self, request: Request<WatchRequest>) -> Result<Response<Self::WatchStream>, Status> {
+    async fn watch(
+        &self,
+        request: Request<WatchRequest>,
+    ) -> Result<Response<BoxStream<WatchResponse>>, Status> {
         let start = request.into_inner().start.unwrap();
         let (from, left) = {
             let mut world = self.world();
@@ -384,20 +382,5 @@ impl ArbiterService for Shared {
         let next_page_token = last.map(|last| format!("{revision}/{}", last.game_id)).unwrap_or_default();
         let provenance = Some(provenance(head.at(revision)));
         Ok(Response::new(ListEntitlementsResponse { entitlements, next_page_token, provenance }))
-    }
-
-    async fn grant(&self, _: Request<GrantRequest>) -> Result<Response<GrantResponse>, Status> {
-        Err(Status::unimplemented("not scripted"))
-    }
-
-    async fn revoke(&self, _: Request<RevokeRequest>) -> Result<Response<RevokeResponse>, Status> {
-        Err(Status::unimplemented("not scripted"))
-    }
-
-    async fn check_ownership(
-        &self,
-        _: Request<CheckOwnershipRequest>,
-    ) -> Result<Response<CheckOwnershipResponse>, Status> {
-        Err(Status::unimplemented("not scripted"))
     }
 }

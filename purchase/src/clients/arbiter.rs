@@ -37,6 +37,7 @@ impl ArbiterClient {
                 actor: ACTOR.to_owned(),
                 order_id: order.order_id.to_string(),
             }),
+            ..wire::GrantRequest::default()
         };
         match self.client.clone().grant(request).await {
             Ok(answer) => {

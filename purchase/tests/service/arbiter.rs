@@ -5,12 +5,7 @@ use std::sync::{Arc, Mutex};
 
 use gameshelf::errors::{ErrorBuilder, Reason};
 use gameshelf::proto::arbiter::v1::arbiter_service_server::{ArbiterService, ArbiterServiceServer};
-use gameshelf::proto::arbiter::v1::{
-    CheckOwnershipRequest, CheckOwnershipResponse, GetHeadRequest, GetHeadResponse, GrantRequest,
-    GrantResponse, ListEntitlementsRequest, ListEntitlementsResponse, RevokeRequest, RevokeResponse,
-    WatchRequest, WatchResponse,
-};
-use tokio_stream::Empty;
+use gameshelf::proto::arbiter::v1::{GrantRequest, GrantResponse};
 use tonic::service::Routes;
 use tonic::{Request, Response, Status};
 
@@ -81,36 +76,4 @@ impl ArbiterService for Arbiter {
         Script::end(fault).await?;
         outcome.map(Response::new)
     }
-
-    async fn revoke(&self, _: Request<RevokeRequest>) -> Result<Response<RevokeResponse>, Status> {
-        Err(not_called())
-    }
-
-    async fn check_ownership(
-        &self,
-        _: Request<CheckOwnershipRequest>,
-    ) -> Result<Response<CheckOwnershipResponse>, Status> {
-        Err(not_called())
-    }
-
-    async fn list_entitlements(
-        &self,
-        _: Request<ListEntitlementsRequest>,
-    ) -> Result<Response<ListEntitlementsResponse>, Status> {
-        Err(not_called())
-    }
-
-    async fn get_head(&self, _: Request<GetHeadRequest>) -> Result<Response<GetHeadResponse>, Status> {
-        Err(not_called())
-    }
-
-    type WatchStream = Empty<Result<WatchResponse, Status>>;
-
-    async fn watch(&self, _: Request<WatchRequest>) -> Result<Response<Self::WatchStream>, Status> {
-        Err(not_called())
-    }
-}
-
-fn not_called() -> Status {
-    Status::unimplemented("the purchase service never calls this")
 }

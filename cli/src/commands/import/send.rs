@@ -113,6 +113,7 @@ fn request(chunk: Chunk, clients: &Clients) -> GrantRequest {
             actor: ACTOR.to_owned(),
             order_id: String::new(),
         }),
+        ..GrantRequest::default()
     }
 }
 
