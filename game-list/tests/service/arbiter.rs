@@ -186,6 +186,7 @@ impl FakeArbiter {
                 kind: if *granted { Kind::Granted } else { Kind::Revoked }.into(),
                 customer_id: (*customer_id).to_owned(),
                 game_id: (*game_id).to_owned(),
+                ..Change::default()
             });
             let revision = world.commits.len() as u64 + 1;
             world.commits.push(Commit { revision, changes: changes.collect(), ..Commit::default() });
@@ -258,6 +259,7 @@ impl Tail {
                 customer_id: customer_id.clone(),
                 game_id: game_id.clone(),
                 since_revision: *since,
+                ..Entitlement::default()
             });
             let entitlements = entitlements.collect();
             self.send(Event::SnapshotChunk(SnapshotChunk { entitlements, revision: head.revision })).await?;
@@ -373,6 +375,7 @@ impl ArbiterService for Shared {
                 customer_id,
                 game_id,
                 since_revision,
+                ..Entitlement::default()
             })
             .collect();
         let size = usize::try_from(request.page_size).unwrap();
