@@ -91,6 +91,7 @@ fn grant(customer_id: &str, games: &[&str]) -> GrantRequest {
         game_ids: games.iter().map(|game| (*game).to_owned()).collect(),
         on_owned: OnOwned::Refuse.into(),
         cause: cause(),
+        ..GrantRequest::default()
     }
 }
 
