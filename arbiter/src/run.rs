@@ -13,10 +13,12 @@ use tokio_util::sync::CancellationToken;
 use tonic::service::Routes;
 use uuid::Uuid;
 
+use crate::cache::Cache;
 use crate::config::Config;
-use crate::grpc::{ArbiterGrpc, Core, CoreSlot, RequestLimits};
-use crate::sequencer::{Lead, Sequencer, SequencerError};
-use crate::store::{self, Head, SharedStore, StoreError};
+use crate::grpc::{ArbiterGrpc, Core, CoreSlot};
+use crate::leadership::Lease;
+use crate::sequencer::{Lead, Sequencer, SequencerError, Start};
+use crate::store::{self, SharedStore, StoreError};
 use crate::watch::{Hub, Watches};
 
 /// Why the arbiter ended by itself.
@@ -68,7 +70,7 @@ pub async fn run(
     let server = Server::new(&[SERVICE_NAME], &config.inbound, &environment);
     let core = CoreSlot::new(OnceLock::new());
     let max_message_bytes = config.inbound.max_message_bytes();
-    let service = ArbiterServiceServer::new(ArbiterGrpc::new(Arc::clone(&core), request_limits(&config)))
+    let service = ArbiterServiceServer::new(ArbiterGrpc::new(Arc::clone(&core), config.request_limits()))
         .max_decoding_message_size(max_message_bytes);
 
     let stop_serving = shutdown.child_token();
@@ -95,15 +97,6 @@ pub async fn run(
     Ok(served?)
 }
 
-fn request_limits(config: &Config) -> RequestLimits {
-    RequestLimits {
-        changes_per_request: config.changes_per_request as usize,
-        pairs_per_check: config.pairs_per_check as usize,
-        page_size_default: config.page_size_default.min(config.page_size_max),
-        page_size_max: config.page_size_max,
-    }
-}
-
 /// Everything behind the server.
 struct Arbitration {
     config: Config,
@@ -123,23 +116,39 @@ impl Arbitration {
             () = self.stop.cancelled() => return Ok(()),
         };
         let leader_id = self.leader_id();
-        let head = lead(&opened, leader_id).await.map_err(|error| {
+        let start = lead(&opened, leader_id).await.map_err(|error| {
             tracing::error!(%error, "the store could not be led");
             RunError::Lead("the store was opened, but could not be written to".to_owned())
         })?;
+        let head = start.head;
         tracing::info!(store_id = %head.store_id, epoch = head.epoch, revision = head.revision, "leading");
         let hub = Arc::new(Hub::new(head.revision, self.config.watch_buffer_bytes as usize));
-        let lead = Lead { store: Arc::clone(&opened), leader_id, head };
+        let cache = Arc::new(Cache::new(head.revision, start.stocks.clone(), self.config.cache_bytes));
+        let lead = Lead {
+            store: Arc::clone(&opened),
+            leader_id,
+            start,
+            cache: Arc::clone(&cache),
+            hub: Arc::clone(&hub),
+        };
         let (sequencer, handle) =
-            Sequencer::new(lead, Arc::clone(&hub), self.environment.clone(), self.config.sequencer_limits());
+            Sequencer::new(lead, self.environment.clone(), self.config.sequencer_limits());
         let watches = Watches::new(
             Arc::clone(&opened),
             Arc::clone(&hub),
             self.config.watch_limits(),
             self.draining.clone(),
         );
-        let identity = Token { store_id: head.store_id, incarnation: head.incarnation, revision: 0 };
-        let core = Core { sequencer: handle, store: Arc::clone(&opened), hub, watches, identity };
+        let core = Core {
+            sequencer: handle,
+            store: Arc::clone(&opened),
+            cache,
+            hub,
+            lease: Arc::new(Lease::exclusive(Arc::clone(&self.environment.clock))),
+            watches,
+            rules: self.config.rules(),
+            identity: Token { store_id: head.store_id, incarnation: head.incarnation, revision: 0 },
+        };
         // The slot is set once, here.
         let _ = self.core.set(core);
 
@@ -162,9 +171,10 @@ impl Arbitration {
 }
 
 /// Takes the lead from whoever had it.
-async fn lead(store: &SharedStore, leader_id: Uuid) -> Result<Head, StoreError> {
+async fn lead(store: &SharedStore, leader_id: Uuid) -> Result<Start, StoreError> {
     let head = store.lead(leader_id, true).await?;
-    head.ok_or_else(|| StoreError::Corrupt("there is no head row".to_owned()))
+    let head = head.ok_or_else(|| StoreError::Corrupt("there is no head row".to_owned()))?;
+    Start::read(&**store, head).await
 }
 
 /// Says SERVING while the store answers. Never ends.
