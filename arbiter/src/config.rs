@@ -21,6 +21,15 @@ pub struct Config {
     #[command(flatten)]
     pub database: DatabaseConfig,
 
+    /// Time for which this arbiter surely leads a store on a server after it renewed its lease there; the next one waits it out
+    #[arg(long, value_name = "MS", env = "GAMESHELF_ARBITER_LEASE_MS", default_value_t = 3_000)]
+    #[arg(value_parser = value_parser!(u64).range(100..=600_000))]
+    pub lease_ms: u64,
+
+    /// Take the lead of a store on a server from an arbiter that is alive; without it this one refuses to start
+    #[arg(long, env = "GAMESHELF_ARBITER_TAKE_OVER")]
+    pub take_over: bool,
+
     /// Writes that may wait; one more is refused at once with UNAVAILABLE
     #[arg(long, value_name = "COUNT", env = "GAMESHELF_ARBITER_QUEUE_REQUESTS", default_value_t = 4096)]
     #[arg(value_parser = value_parser!(u32).range(1..=1_000_000))]

@@ -1,6 +1,7 @@
 //! Puts the parts together: the server listens at once, the store is opened and led, and the sequencer runs between them.
 
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use database::open_with_retry;
 use gameshelf::proto::arbiter;
@@ -16,9 +17,9 @@ use uuid::Uuid;
 use crate::cache::Cache;
 use crate::config::Config;
 use crate::grpc::{ArbiterGrpc, Core, CoreSlot};
-use crate::leadership::Lease;
+use crate::leadership::{Leading, Lease, TakeError, TakeOptions, keep, take};
 use crate::sequencer::{Lead, Sequencer, SequencerError, Start};
-use crate::store::{self, SharedStore, StoreError};
+use crate::store::{self, SharedStore};
 use crate::watch::{Hub, Watches};
 
 /// Why the arbiter ended by itself.
@@ -27,6 +28,9 @@ pub enum RunError {
     /// The store must not or cannot be opened.
     #[error(transparent)]
     Open(#[from] database::OpenError),
+    /// Another arbiter leads the store, and is alive.
+    #[error("{0}")]
+    Led(String),
     /// The store could not be led.
     #[error("{0}")]
     Lead(String),
@@ -42,7 +46,23 @@ impl RunError {
     /// Whether whoever starts the service has to change something.
     #[must_use]
     pub fn is_misconfigured(&self) -> bool {
-        matches!(self, Self::Open(error) if error.is_misconfigured())
+        match self {
+            Self::Open(error) => error.is_misconfigured(),
+            Self::Led(_) => true,
+            Self::Lead(_) | Self::Sequencer(_) | Self::Serve(_) => false,
+        }
+    }
+}
+
+impl From<TakeError> for RunError {
+    fn from(error: TakeError) -> Self {
+        match error {
+            TakeError::Led | TakeError::Contended => Self::Led(error.to_string()),
+            TakeError::Store(error) => {
+                tracing::error!(%error, "the store could not be led");
+                Self::Lead("the store was opened, but could not be written to".to_owned())
+            }
+        }
     }
 }
 
@@ -116,10 +136,13 @@ impl Arbitration {
             () = self.stop.cancelled() => return Ok(()),
         };
         let leader_id = self.leader_id();
-        let start = lead(&opened, leader_id).await.map_err(|error| {
-            tracing::error!(%error, "the store could not be led");
-            RunError::Lead("the store was opened, but could not be written to".to_owned())
-        })?;
+        let taken = tokio::select! {
+            taken = self.take(&opened, leader_id) => taken,
+            () = self.draining.cancelled() => return Ok(()),
+            () = self.stop.cancelled() => return Ok(()),
+        };
+        let (start, lease) = taken?;
+        let lease = Arc::new(lease);
         let head = start.head;
         tracing::info!(store_id = %head.store_id, epoch = head.epoch, revision = head.revision, "leading");
         let hub = Arc::new(Hub::new(head.revision, self.config.watch_buffer_bytes as usize));
@@ -144,7 +167,7 @@ impl Arbitration {
             store: Arc::clone(&opened),
             cache,
             hub,
-            lease: Arc::new(Lease::exclusive(Arc::clone(&self.environment.clock))),
+            lease: Arc::clone(&lease),
             watches,
             rules: self.config.rules(),
             identity: Token { store_id: head.store_id, incarnation: head.incarnation, revision: 0 },
@@ -154,13 +177,30 @@ impl Arbitration {
 
         let reachable = sequencer.store_reachable();
         let health = report_health(self.health.clone(), reachable);
-        let sequenced = tokio::select! {
-            sequenced = sequencer.run(self.stop.clone()) => sequenced,
+        let ended = tokio::select! {
+            sequenced = sequencer.run(self.stop.clone()) => sequenced.map_err(RunError::from),
+            lost = keep_lease(&lease, &opened, leader_id) => Err(lost),
             () = health => Ok(()),
         };
         self.health.set_serving(false);
+        if let (Ok(()), Some(leases)) = (&ended, opened.leases())
+            && let Err(error) = leases.release(leader_id).await
+        {
+            tracing::warn!(%error, "the lease could not be given back; the next arbiter waits it out");
+        }
         opened.close().await;
-        Ok(sequenced?)
+        ended
+    }
+
+    async fn take(&self, store: &SharedStore, leader_id: Uuid) -> Result<(Start, Lease), RunError> {
+        let options = TakeOptions {
+            leader_id,
+            lease: Duration::from_millis(self.config.lease_ms),
+            take_over: self.config.take_over,
+        };
+        let Leading { head, lease } = take(&**store, &self.environment.clock, &options).await?;
+        let start = Start::read(&**store, head).await.map_err(TakeError::from)?;
+        Ok((start, lease))
     }
 
     fn leader_id(&self) -> Uuid {
@@ -170,11 +210,13 @@ impl Arbitration {
     }
 }
 
-/// Takes the lead from whoever had it.
-async fn lead(store: &SharedStore, leader_id: Uuid) -> Result<Start, StoreError> {
-    let head = store.lead(leader_id, true).await?;
-    let head = head.ok_or_else(|| StoreError::Corrupt("there is no head row".to_owned()))?;
-    Start::read(&**store, head).await
+/// Renews the lease until another process has it.
+async fn keep_lease(lease: &Lease, store: &SharedStore, leader_id: Uuid) -> RunError {
+    let Some(leases) = store.leases() else { return std::future::pending().await };
+    match keep(lease, leases, leader_id).await {
+        Ok(never) => match never {},
+        Err(lost) => RunError::Lead(lost.to_string()),
+    }
 }
 
 /// Says SERVING while the store answers. Never ends.

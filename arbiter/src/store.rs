@@ -90,12 +90,48 @@ pub(crate) struct Batch {
     pub(crate) commits: Vec<Commit>,
 }
 
+/// The lease as it stands in a store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct LeaseRow {
+    /// Who holds it; none where the last leader ended in order, or there never was one.
+    pub(crate) leader_id: Option<Uuid>,
+    /// How long it lasts after a renewal.
+    pub(crate) duration_ms: u64,
+    /// Tells one renewal from the next.
+    pub(crate) renewals: u64,
+}
+
+/// The lease of a store that several processes can reach.
+#[async_trait]
+pub(crate) trait LeaseStore: fmt::Debug + Send + Sync {
+    /// The lease as it stands.
+    async fn lease(&self) -> Result<LeaseRow, StoreError>;
+
+    /// Takes the lease and the lead, if the lease is still what was seen: commits a new epoch, so that whoever led before
+    /// can commit nothing more. Returns none where the lease changed since.
+    async fn take(
+        &self,
+        leader_id: Uuid,
+        seen: &LeaseRow,
+        duration_ms: u64,
+    ) -> Result<Option<Head>, StoreError>;
+
+    /// Renews the lease. Returns whether this process still held it.
+    async fn renew(&self, leader_id: Uuid) -> Result<bool, StoreError>;
+
+    /// Gives the lease back, so that the next leader need not wait it out. Nothing may be committed after it.
+    async fn release(&self, leader_id: Uuid) -> Result<(), StoreError>;
+}
+
 /// Where the customer-owned-games data is kept.
 ///
 /// Reads name the revision whose state they show, so that they need no transaction longer than a statement. A call that
 /// is cancelled leaves the store as it was, except [`Store::commit`], which must not be cancelled.
 #[async_trait]
 pub(crate) trait Store: fmt::Debug + Send + Sync {
+    /// The lease by which processes agree who leads; none where the store lets only one process in.
+    fn leases(&self) -> Option<&dyn LeaseStore>;
+
     /// Takes the lead for the process `leader_id`: commits a new epoch, so that whoever led before can commit nothing more,
     /// and returns the head as it is then. Without `take_over` it only succeeds where this process led last, and
     /// returns none where another one took over since.

@@ -13,6 +13,17 @@ CREATE TABLE head (
 
 INSERT INTO head (singleton, store_id, incarnation, epoch, revision) VALUES (1, gen_random_uuid(), 1, 0, 0);
 
+-- Who leads, and for how long at most after a renewal. It stands apart from head, so that a renewal never waits for a commit.
+-- leader_id is NULL where the last leader ended in order. renewals tells one renewal from the next.
+CREATE TABLE lease (
+    singleton   SMALLINT PRIMARY KEY CHECK (singleton = 1),
+    leader_id   UUID,
+    duration_ms BIGINT NOT NULL,
+    renewals    BIGINT NOT NULL
+);
+
+INSERT INTO lease (singleton, duration_ms, renewals) VALUES (1, 0, 0);
+
 -- What is owned now. valid_from is the revision since which it is. Ids are compared by their bytes (collation "C"),
 -- so that the order of pages is the same on every store.
 CREATE TABLE entitlement (

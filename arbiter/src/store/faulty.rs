@@ -8,7 +8,9 @@ use async_trait::async_trait;
 use tokio::sync::Semaphore;
 use uuid::Uuid;
 
-use super::{Batch, CommitError, Due, Head, HistoryPlace, Loaded, SharedStore, Store, StoreError};
+use super::{
+    Batch, CommitError, Due, Head, HistoryPlace, LeaseStore, Loaded, SharedStore, Store, StoreError,
+};
 use crate::domain::{
     Commit, CustomerId, Entitlement, GameId, Key, Ownership, RequestId, Reservation, ReservationId, Revision,
     Stock, Subject,
@@ -81,6 +83,10 @@ fn reset() -> sqlx::Error {
 
 #[async_trait]
 impl Store for FaultyStore {
+    fn leases(&self) -> Option<&dyn LeaseStore> {
+        self.inner.leases()
+    }
+
     async fn lead(&self, leader_id: Uuid, take_over: bool) -> Result<Option<Head>, StoreError> {
         self.inner.lead(leader_id, take_over).await
     }

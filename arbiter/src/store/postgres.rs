@@ -1,6 +1,7 @@
 //! The store on PostgreSQL.
 
 mod commit;
+mod lease;
 
 use async_trait::async_trait;
 use sqlx::postgres::PgRow;
@@ -10,7 +11,9 @@ use uuid::Uuid;
 use super::record::{self, cause, decode_outcome, id, signed, unsigned};
 use super::rows::row_readers;
 use super::sql as shared;
-use super::{Batch, CommitError, Due, Head, HistoryPlace, Loaded, Store, StoreError, StoredRequest};
+use super::{
+    Batch, CommitError, Due, Head, HistoryPlace, LeaseStore, Loaded, Store, StoreError, StoredRequest,
+};
 use crate::domain::{
     Commit, CustomerId, End, Entitlement, GameId, Key, Ownership, RequestId, Reservation, ReservationId,
     ReservationStatus, Revision, Stock, Subject,
@@ -77,6 +80,10 @@ row_readers!(PgRow);
 
 #[async_trait]
 impl Store for PostgresStore {
+    fn leases(&self) -> Option<&dyn LeaseStore> {
+        Some(self)
+    }
+
     async fn lead(&self, leader_id: Uuid, take_over: bool) -> Result<Option<Head>, StoreError> {
         let row =
             sqlx::query(shared::LEAD).bind(leader_id).bind(take_over).fetch_optional(&self.pool).await?;

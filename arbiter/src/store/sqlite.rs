@@ -11,7 +11,9 @@ use uuid::Uuid;
 use super::record::{self, cause, decode_outcome, id, signed, unsigned};
 use super::rows::row_readers;
 use super::sql as shared;
-use super::{Batch, CommitError, Due, Head, HistoryPlace, Loaded, Store, StoreError, StoredRequest};
+use super::{
+    Batch, CommitError, Due, Head, HistoryPlace, LeaseStore, Loaded, Store, StoreError, StoredRequest,
+};
 use crate::domain::{
     Commit, CustomerId, End, Entitlement, GameId, Key, Ownership, RequestId, Reservation, ReservationId,
     ReservationStatus, Revision, Stock, Subject,
@@ -85,6 +87,11 @@ row_readers!(SqliteRow);
 
 #[async_trait]
 impl Store for SqliteStore {
+    fn leases(&self) -> Option<&dyn LeaseStore> {
+        // The lock on the file lets nobody else in.
+        None
+    }
+
     async fn lead(&self, leader_id: Uuid, take_over: bool) -> Result<Option<Head>, StoreError> {
         let row = sqlx::query(shared::LEAD)
             .bind(leader_id)
