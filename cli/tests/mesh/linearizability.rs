@@ -159,6 +159,7 @@ impl<'a> Round<'a> {
             round: format!("r{}", self.seed),
             environment: Environment::system(),
             newest: None,
+            sent: Vec::new(),
             lines: Vec::new(),
         }
     }

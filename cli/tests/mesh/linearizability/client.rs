@@ -51,6 +51,8 @@ pub(super) struct Client {
     pub(super) round: String,
     pub(super) environment: Environment,
     pub(super) newest: Option<Fresh>,
+    /// What it has sent so far.
+    pub(super) sent: Vec<Write>,
     pub(super) lines: Vec<Value>,
 }
 
@@ -62,7 +64,17 @@ impl Client {
                 break;
             }
             match self.random.random_range(0..100) {
-                0..65 => self.write().await,
+                0..60 => {
+                    let write = self.any_write();
+                    self.sent.push(write.clone());
+                    self.write(write).await;
+                }
+                // The same request again, told or not, of this life of the arbiter or of an earlier one.
+                60..65 => {
+                    if let Some(write) = self.sent.choose(&mut self.random).cloned() {
+                        self.write(write).await;
+                    }
+                }
                 65..80 => self.check().await,
                 _ => self.list().await,
             }
@@ -70,8 +82,7 @@ impl Client {
         self.lines
     }
 
-    async fn write(&mut self) {
-        let write = self.any_write();
+    async fn write(&mut self, write: Write) {
         loop {
             let call_ns = self.watch.now_ns();
             let (outcome, token) = self.attempt(&write).await;
