@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use mesh::environment::Environment;
+use mesh::telemetry::CALL_TARGET;
 use opentelemetry::KeyValue;
 use opentelemetry::trace::TraceContextExt;
 use tokio::sync::watch;
@@ -132,6 +133,7 @@ impl Writer {
             return Ok(());
         }
         let span = info_span!(
+            target: CALL_TARGET,
             parent: None,
             "arbiter.batch",
             batch.size = envelopes.len(),
@@ -258,7 +260,7 @@ impl Writer {
     }
 
     async fn commit(&mut self, envelopes: &[Envelope], decided: &Decided) -> Result<(), WriteError> {
-        for envelope in envelopes {
+        for envelope in envelopes.iter().filter(|envelope| envelope.is_observed()) {
             let size = KeyValue::new("batch.size", signed(envelopes.len()));
             envelope.submission.span.add_event("decided", vec![size]);
         }
@@ -266,7 +268,7 @@ impl Writer {
             // Only repeats: their outcomes are on the disk already.
             return Ok(());
         }
-        let span = info_span!("arbiter.store.commit", db.operation.name = "COMMIT");
+        let span = info_span!(target: CALL_TARGET, "arbiter.store.commit", db.operation.name = "COMMIT");
         let begin = Instant::now();
         let committed = self.store.commit(&self.head, &decided.batch).instrument(span).await;
         self.metrics.committed(decided.batch.requests.len(), begin.elapsed().as_secs_f64());
@@ -378,8 +380,11 @@ fn answer_error(envelopes: Vec<Envelope>, error: &SubmitError) {
 
 /// Links each request's span with the batch's, which is a trace of its own: many requests share one batch.
 fn link(batch: &Span, envelopes: &[Envelope]) {
+    if batch.is_disabled() {
+        return;
+    }
     let context = batch.context().span().span_context().clone();
-    for envelope in envelopes {
+    for envelope in envelopes.iter().filter(|envelope| envelope.is_observed()) {
         envelope.submission.span.record("batch.size", envelopes.len());
         if context.is_valid() {
             envelope.submission.span.add_link(context.clone());
