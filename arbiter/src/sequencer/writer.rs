@@ -1,6 +1,6 @@
 //! Takes a batch through the store: load, decide, commit, answer. And settles what the store leaves unknown.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -23,7 +23,7 @@ use super::request::{Answer, SubmitError};
 use super::retention::Retention;
 use super::{Lead, SequencerError, SequencerLimits};
 use crate::cache::Cache;
-use crate::domain::{GameId, RequestId, Stock};
+use crate::domain::{GameId, Outcome, RequestId, Stock};
 use crate::store::{CommitError, Head, SharedStore, StoreError};
 use crate::watch::Hub;
 
@@ -68,6 +68,8 @@ pub(super) struct Writer {
     retention: Retention,
     /// For how many more batches the store is asked before they are decided.
     look_first: u32,
+    /// What this batch tried to write by a COMMIT whose answer was lost: found in the store, it is no repeat.
+    unsettled: HashMap<RequestId, Outcome>,
     environment: Environment,
     limits: SequencerLimits,
     metrics: Arc<Metrics>,
@@ -90,6 +92,7 @@ impl Writer {
             expiry: Expiry::new(lead.start.next_due_ms, limits.batch_requests),
             retention,
             look_first: 0,
+            unsettled: HashMap::new(),
             environment,
             limits,
             metrics: Arc::new(Metrics::new()),
@@ -141,18 +144,23 @@ impl Writer {
             revision = tracing::field::Empty,
         );
         link(&span, &envelopes);
-        self.write_or_settle(envelopes).instrument(span).await
+        let written = self.write_or_settle(envelopes).instrument(span).await;
+        self.unsettled.clear();
+        written
     }
 
     async fn write_or_settle(&mut self, envelopes: Vec<Envelope>) -> Result<(), SequencerError> {
-        match self.attempt(&envelopes, &HashSet::new()).await {
+        match self.attempt(&envelopes).await {
             Ok(answers) => {
                 answer_all(envelopes, answers);
                 Ok(())
             }
-            // The store does not take them together: each is tried alone, so that one cannot harm the others.
-            Err(WriteError::Refused) if envelopes.len() > 1 => {
-                self.expiry.put_off(self.environment.clock.unix_ms());
+            // The store does not take them together: what is due and each request is tried alone, so that one cannot harm
+            // the others.
+            Err(WriteError::Refused | WriteError::Conflict)
+                if envelopes.len() > 1 || self.is_own(&envelopes) =>
+            {
+                Box::pin(self.write_or_settle(Vec::new())).await?;
                 for envelope in envelopes {
                     Box::pin(self.write_or_settle(vec![envelope])).await?;
                 }
@@ -173,18 +181,22 @@ impl Writer {
         }
     }
 
-    /// One attempt at a batch. `unsettled` are requests whose outcome, if one is found, is that of this very batch.
+    /// Whether a batch has something of the arbiter's own beside its requests.
+    fn is_own(&self, envelopes: &[Envelope]) -> bool {
+        !envelopes.is_empty() && self.expiry.is_due(self.environment.clock.unix_ms())
+    }
+
+    /// One attempt at a batch.
     async fn attempt(
         &mut self,
         envelopes: &[Envelope],
-        unsettled: &HashSet<RequestId>,
     ) -> Result<Vec<Result<Answer, SubmitError>>, WriteError> {
         if !self.settled {
             self.lead_again().await?;
         }
         let items: Vec<Item<'_>> = envelopes.iter().map(Envelope::item).collect();
         let mut look = Look::AtCache;
-        if self.look_first > 0 || !unsettled.is_empty() {
+        if self.look_first > 0 || !self.unsettled.is_empty() {
             self.look_first = self.look_first.saturating_sub(1);
             look = Look::AtStore;
         }
@@ -198,8 +210,9 @@ impl Writer {
         };
         let mut decided = decided?;
         for (answer, item) in decided.answers.iter_mut().zip(&items) {
+            // The first one only: the same request twice in a batch is a repeat all the same.
             if let Ok(answer) = answer
-                && unsettled.contains(&item.request_id)
+                && self.unsettled.remove(&item.request_id).is_some_and(|tried| tried == answer.outcome)
             {
                 answer.replayed = false;
             }
@@ -280,6 +293,8 @@ impl Writer {
             }
             CommitError::Unknown(error) => {
                 tracing::error!(%error, "the answer to COMMIT was lost");
+                let tried = decided.batch.requests.iter();
+                self.unsettled.extend(tried.map(|one| (one.request_id, one.outcome.clone())));
                 self.settled = false;
                 WriteError::Unknown
             }
@@ -312,14 +327,10 @@ impl Writer {
     async fn settle(&mut self, envelopes: Vec<Envelope>, unknown: bool) -> Result<(), SequencerError> {
         let give_up = Instant::now() + Duration::from_millis(self.limits.settle_timeout_ms);
         let mut unknown = unknown;
-        let mut unsettled = HashSet::new();
         loop {
-            if unknown {
-                unsettled.extend(envelopes.iter().map(|envelope| envelope.submission.request_id));
-            }
             self.settled = false;
             self.metrics.settled();
-            match self.attempt(&envelopes, &unsettled).await {
+            match self.attempt(&envelopes).await {
                 Ok(answers) => {
                     answer_all(envelopes, answers);
                     return Ok(());
@@ -348,15 +359,6 @@ impl Writer {
                 return Ok(());
             }
             sleep(Duration::from_millis(self.limits.settle_pause_ms)).await;
-        }
-    }
-}
-
-impl From<&SequencerError> for SubmitError {
-    fn from(error: &SequencerError) -> Self {
-        match error {
-            SequencerError::Fenced => Self::NotLeader,
-            SequencerError::Fatal(_) => Self::OutcomeUnknown,
         }
     }
 }
