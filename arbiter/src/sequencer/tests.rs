@@ -10,11 +10,11 @@ use tracing::Span;
 use uuid::Uuid;
 
 use super::{
-    Answer, Lead, Sequencer, SequencerError, SequencerHandle, SequencerLimits, Submission, SubmitError,
+    Answer, Lead, Sequencer, SequencerError, SequencerHandle, SequencerLimits, Start, Submission, SubmitError,
 };
-use crate::domain::{
-    Cause, Command, Grant, OnNotOwned, OnOwned, Outcome, Reason, RefusalKind, RequestId, Revoke, Verdict,
-};
+use crate::cache::Cache;
+use crate::domain::OnNothingToDo::{self, Refuse, Skip};
+use crate::domain::{Cause, Command, Operation, Outcome, Reason, RefusalKind, RequestId, Rules, Verdict};
 use crate::store::SharedStore;
 use crate::store::faulty::{Fault, FaultyStore};
 use crate::store::testing::{TestStore, on_both_stores};
@@ -45,6 +45,10 @@ const LIMITS: SequencerLimits = SequencerLimits {
     batch_bytes: 1 << 20,
     settle_timeout_ms: 60_000,
     settle_pause_ms: 1,
+    // The tests' ids are of 1970.
+    request_retention_ms: u64::MAX,
+    trim_interval_ms: 1_000_000,
+    rules: Rules { reservations_per_customer: 2, limited_editions: 2 },
 };
 
 struct Running {
@@ -62,9 +66,11 @@ async fn start(store: &SharedStore) -> Running {
 async fn start_with(store: &SharedStore, limits: SequencerLimits) -> Running {
     let leader_id = Uuid::now_v7();
     let head = store.lead(leader_id, true).await.unwrap().unwrap();
+    let start = Start::read(&**store, head).await.unwrap();
     let hub = Arc::new(Hub::new(head.revision, 1 << 20));
-    let lead = Lead { store: Arc::clone(store), leader_id, head };
-    let (sequencer, handle) = Sequencer::new(lead, Arc::clone(&hub), Environment::system(), limits);
+    let cache = Arc::new(Cache::new(head.revision, start.stocks.clone(), 1 << 20));
+    let lead = Lead { store: Arc::clone(store), leader_id, start, cache, hub: Arc::clone(&hub) };
+    let (sequencer, handle) = Sequencer::new(lead, Environment::system(), limits);
     let stop = CancellationToken::new();
     let task = tokio::spawn(sequencer.run(stop.clone()));
     Running { handle, hub, stop, task }
@@ -78,9 +84,7 @@ impl Running {
 
     fn submit(&self, request_id: RequestId, command: Command) -> JoinHandle<Result<Answer, SubmitError>> {
         let handle = self.handle.clone();
-        tokio::spawn(
-            async move { handle.submit(Submission { request_id, command, span: Span::none() }).await },
-        )
+        tokio::spawn(async move { handle.submit(submission(request_id, command)).await })
     }
 
     async fn ask(&self, request_id: RequestId, command: Command) -> Result<Answer, SubmitError> {
@@ -88,19 +92,32 @@ impl Running {
     }
 }
 
-fn cause() -> Cause {
-    Cause { reason: Reason::Gift, actor: String::new(), order_id: String::new() }
+fn submission(request_id: RequestId, command: Command) -> Submission {
+    Submission { request_id, command: Arc::new(command), span: Span::none() }
 }
 
-fn grant(customer_id: &str, games: &[&str], on_owned: OnOwned) -> Command {
-    let game_ids = games.iter().map(|game| game.parse().unwrap()).collect();
-    Command::Grant(Grant { customer_id: customer_id.parse().unwrap(), game_ids, on_owned, cause: cause() })
+fn cause() -> Arc<Cause> {
+    Arc::new(Cause { reason: Reason::Gift, actor: String::new(), order_id: String::new() })
 }
 
-fn revoke(customer_id: &str, games: &[&str], on_not_owned: OnNotOwned) -> Command {
-    let game_ids = games.iter().map(|game| game.parse().unwrap()).collect();
-    let customer_id = customer_id.parse().unwrap();
-    Command::Revoke(Revoke { customer_id, game_ids, on_not_owned, cause: cause() })
+fn command(operations: Vec<Operation>) -> Command {
+    Command { preconditions: Vec::new(), operations, cause: cause() }
+}
+
+fn grant(customer_id: &str, games: &[&str], on_owned: OnNothingToDo) -> Command {
+    let operation = |game: &&str| {
+        let key = (customer_id.parse().unwrap(), game.parse().unwrap());
+        Operation::Grant { key, on_owned, ends_at_ms: None }
+    };
+    command(games.iter().map(operation).collect())
+}
+
+fn revoke(customer_id: &str, games: &[&str], on_not_owned: OnNothingToDo) -> Command {
+    let operation = |game: &&str| {
+        let key = (customer_id.parse().unwrap(), game.parse().unwrap());
+        Operation::Revoke { key, on_not_owned }
+    };
+    command(games.iter().map(operation).collect())
 }
 
 fn id(number: u64) -> RequestId {
@@ -109,7 +126,7 @@ fn id(number: u64) -> RequestId {
 
 #[expect(clippy::unnecessary_wraps, reason = "it is compared with what a request returns")]
 fn accepted(revision: u64, changed: &[bool], replayed: bool) -> Result<Answer, SubmitError> {
-    let verdict = Verdict::Accepted { changed: changed.to_vec() };
+    let verdict = Verdict::Accepted { changed: changed.to_vec(), expires_at_ms: None };
     Ok(Answer { outcome: Outcome { revision, verdict }, replayed })
 }
 
@@ -117,10 +134,7 @@ async fn revisions_have_no_gaps_whatever_races(test: TestStore) {
     let running = start(&test.store).await;
     let requests: Vec<_> = (0..300)
         .map(|number| {
-            running.submit(
-                id(number),
-                grant(&format!("c{}", number % 7), &[&format!("g{number}")], OnOwned::Refuse),
-            )
+            running.submit(id(number), grant(&format!("c{}", number % 7), &[&format!("g{number}")], Refuse))
         })
         .collect();
     let mut revisions = BTreeSet::new();
@@ -136,9 +150,9 @@ async fn revisions_have_no_gaps_whatever_races(test: TestStore) {
 
 async fn a_repeat_returns_the_original_outcome_after_a_restart(mut test: TestStore) {
     let running = start(&test.store).await;
-    let command = grant("c", &["g", "h"], OnOwned::Refuse);
+    let command = grant("c", &["g", "h"], Refuse);
     assert_eq!(running.ask(id(1), command.clone()).await, accepted(1, &[true, true], false));
-    assert_eq!(running.ask(id(2), grant("d", &["g"], OnOwned::Refuse)).await, accepted(2, &[true], false));
+    assert_eq!(running.ask(id(2), grant("d", &["g"], Refuse)).await, accepted(2, &[true], false));
     assert_eq!(running.ask(id(1), command.clone()).await, accepted(1, &[true, true], true));
     running.stop().await.unwrap();
     test.reopen().await;
@@ -150,13 +164,13 @@ async fn a_repeat_returns_the_original_outcome_after_a_restart(mut test: TestSto
 
 async fn a_refusal_is_remembered(test: TestStore) {
     let running = start(&test.store).await;
-    running.ask(id(1), grant("c", &["g"], OnOwned::Refuse)).await.unwrap();
-    let again = grant("c", &["f", "g"], OnOwned::Refuse);
+    running.ask(id(1), grant("c", &["g"], Refuse)).await.unwrap();
+    let again = grant("c", &["f", "g"], Refuse);
     let verdict = Verdict::Refused { items: vec![(1, RefusalKind::AlreadyOwned)] };
     let refused =
         |replayed| Ok(Answer { outcome: Outcome { revision: 1, verdict: verdict.clone() }, replayed });
     assert_eq!(running.ask(id(2), again.clone()).await, refused(false));
-    running.ask(id(3), revoke("c", &["g"], OnNotOwned::Refuse)).await.unwrap();
+    running.ask(id(3), revoke("c", &["g"], Refuse)).await.unwrap();
     // It would be accepted now, but the same request has the same outcome for ever.
     assert_eq!(running.ask(id(2), again).await, refused(true));
     running.stop().await.unwrap();
@@ -167,10 +181,10 @@ async fn twice_in_one_batch_is_one_effect(test: TestStore) {
     store.hold_commits();
     let shared: SharedStore = store.clone();
     let running = start(&shared).await;
-    let first = running.submit(id(9), grant("x", &["g"], OnOwned::Refuse));
+    let first = running.submit(id(9), grant("x", &["g"], Refuse));
     store.commit_is_held().await;
     // These wait behind the commit that is held, so they share the next batch.
-    let command = grant("c", &["g"], OnOwned::Refuse);
+    let command = grant("c", &["g"], Refuse);
     let twice = [running.submit(id(1), command.clone()), running.submit(id(1), command)];
     while running.handle.waiting() < 2 {
         tokio::task::yield_now().await;
@@ -191,8 +205,8 @@ async fn twice_in_one_batch_is_one_effect(test: TestStore) {
 
 async fn other_content_under_a_request_id_is_refused(test: TestStore) {
     let running = start(&test.store).await;
-    running.ask(id(1), grant("c", &["g"], OnOwned::Refuse)).await.unwrap();
-    let other = running.ask(id(1), grant("c", &["h"], OnOwned::Refuse)).await;
+    running.ask(id(1), grant("c", &["g"], Refuse)).await.unwrap();
+    let other = running.ask(id(1), grant("c", &["h"], Refuse)).await;
     assert_eq!(other, Err(SubmitError::RequestIdReused));
     assert_eq!(running.hub.head(), 1, "it changed nothing");
     running.stop().await.unwrap();
@@ -200,13 +214,10 @@ async fn other_content_under_a_request_id_is_refused(test: TestStore) {
 
 async fn a_request_that_changes_nothing_takes_no_revision(test: TestStore) {
     let running = start(&test.store).await;
-    running.ask(id(1), grant("c", &["g"], OnOwned::Refuse)).await.unwrap();
-    let skipped = running.ask(id(2), grant("c", &["g"], OnOwned::Skip)).await;
+    running.ask(id(1), grant("c", &["g"], Refuse)).await.unwrap();
+    let skipped = running.ask(id(2), grant("c", &["g"], Skip)).await;
     assert_eq!(skipped, accepted(1, &[false], false));
-    assert_eq!(
-        running.ask(id(3), grant("c", &["g", "h"], OnOwned::Skip)).await,
-        accepted(2, &[false, true], false)
-    );
+    assert_eq!(running.ask(id(3), grant("c", &["g", "h"], Skip)).await, accepted(2, &[false, true], false));
     running.stop().await.unwrap();
 }
 
@@ -215,7 +226,7 @@ async fn an_answer_comes_only_after_the_commit(test: TestStore) {
     store.hold_commits();
     let shared: SharedStore = store.clone();
     let running = start(&shared).await;
-    let request = running.submit(id(1), grant("c", &["g"], OnOwned::Refuse));
+    let request = running.submit(id(1), grant("c", &["g"], Refuse));
     store.commit_is_held().await;
     for _ in 0..100 {
         tokio::task::yield_now().await;
@@ -232,10 +243,10 @@ async fn what_waits_together_is_committed_together(test: TestStore) {
     store.hold_commits();
     let shared: SharedStore = store.clone();
     let running = start(&shared).await;
-    let first = running.submit(id(1), grant("c", &["g"], OnOwned::Refuse));
+    let first = running.submit(id(1), grant("c", &["g"], Refuse));
     store.commit_is_held().await;
     let rest: Vec<_> = (2..=60)
-        .map(|number| running.submit(id(number), grant(&format!("c{number}"), &["g"], OnOwned::Refuse)))
+        .map(|number| running.submit(id(number), grant(&format!("c{number}"), &["g"], Refuse)))
         .collect();
     while running.handle.waiting() < rest.len() {
         tokio::task::yield_now().await;
@@ -256,10 +267,10 @@ async fn one_bad_request_does_not_poison_its_batch(test: TestStore) {
     store.hold_commits();
     let shared: SharedStore = store.clone();
     let running = start(&shared).await;
-    let first = running.submit(id(1), grant("c", &["g"], OnOwned::Refuse));
+    let first = running.submit(id(1), grant("c", &["g"], Refuse));
     store.commit_is_held().await;
     let rest: Vec<_> = (2..=4)
-        .map(|number| running.submit(id(number), grant(&format!("c{number}"), &["g"], OnOwned::Refuse)))
+        .map(|number| running.submit(id(number), grant(&format!("c{number}"), &["g"], Refuse)))
         .collect();
     while running.handle.waiting() < rest.len() {
         tokio::task::yield_now().await;
@@ -280,10 +291,10 @@ async fn one_bad_request_does_not_poison_a_batch_that_is_settled(test: TestStore
     store.hold_commits();
     let shared: SharedStore = store.clone();
     let running = start(&shared).await;
-    let first = running.submit(id(1), grant("c", &["g"], OnOwned::Refuse));
+    let first = running.submit(id(1), grant("c", &["g"], Refuse));
     store.commit_is_held().await;
     let rest: Vec<_> = (2..=4)
-        .map(|number| running.submit(id(number), grant(&format!("c{number}"), &["g"], OnOwned::Refuse)))
+        .map(|number| running.submit(id(number), grant(&format!("c{number}"), &["g"], Refuse)))
         .collect();
     while running.handle.waiting() < rest.len() {
         tokio::task::yield_now().await;
@@ -302,10 +313,10 @@ async fn a_lost_answer_is_settled_with_one_effect(test: TestStore) {
     let store: SharedStore = Arc::new(FaultyStore::new(Arc::clone(&test.store), &faults));
     let running = start(&store).await;
     // Applied, then lost: the truth is found by its request id, and it is not called a repeat.
-    assert_eq!(running.ask(id(1), grant("c", &["g"], OnOwned::Refuse)).await, accepted(1, &[true], false));
+    assert_eq!(running.ask(id(1), grant("c", &["g"], Refuse)).await, accepted(1, &[true], false));
     // Lost before it was applied, twice, then applied and lost.
-    assert_eq!(running.ask(id(2), grant("c", &["h"], OnOwned::Refuse)).await, accepted(2, &[true], false));
-    assert_eq!(running.ask(id(3), grant("c", &["i"], OnOwned::Refuse)).await, accepted(3, &[true], false));
+    assert_eq!(running.ask(id(2), grant("c", &["h"], Refuse)).await, accepted(2, &[true], false));
+    assert_eq!(running.ask(id(3), grant("c", &["i"], Refuse)).await, accepted(3, &[true], false));
     let log = test.store.log(0, 100).await.unwrap();
     assert!(log.iter().map(|commit| commit.revision).eq(1..=3), "each has one effect");
     running.stop().await.unwrap();
@@ -316,21 +327,21 @@ async fn an_unreachable_store_is_told_and_recovers(test: TestStore) {
     store.set_unreachable(true);
     let shared: SharedStore = store.clone();
     let running = start_with(&shared, SequencerLimits { settle_timeout_ms: 20, ..LIMITS }).await;
-    let refused = running.ask(id(1), grant("c", &["g"], OnOwned::Refuse)).await;
+    let refused = running.ask(id(1), grant("c", &["g"], Refuse)).await;
     assert_eq!(refused, Err(SubmitError::StoreUnavailable), "nothing was written, and that is said");
     store.set_unreachable(false);
-    assert_eq!(running.ask(id(1), grant("c", &["g"], OnOwned::Refuse)).await, accepted(1, &[true], false));
+    assert_eq!(running.ask(id(1), grant("c", &["g"], Refuse)).await, accepted(1, &[true], false));
     running.stop().await.unwrap();
 }
 
 async fn whoever_is_taken_over_commits_nothing_more(test: TestStore) {
     let first = start(&test.store).await;
-    first.ask(id(1), grant("c", &["g"], OnOwned::Refuse)).await.unwrap();
+    first.ask(id(1), grant("c", &["g"], Refuse)).await.unwrap();
     let second = start(&test.store).await;
-    second.ask(id(2), grant("c", &["h"], OnOwned::Refuse)).await.unwrap();
-    assert_eq!(first.ask(id(3), grant("c", &["i"], OnOwned::Refuse)).await, Err(SubmitError::NotLeader));
+    second.ask(id(2), grant("c", &["h"], Refuse)).await.unwrap();
+    assert_eq!(first.ask(id(3), grant("c", &["i"], Refuse)).await, Err(SubmitError::NotLeader));
     assert_eq!(first.task.await.unwrap(), Err(SequencerError::Fenced), "it ends by itself");
-    assert_eq!(second.ask(id(3), grant("c", &["i"], OnOwned::Refuse)).await, accepted(3, &[true], false));
+    assert_eq!(second.ask(id(3), grant("c", &["i"], Refuse)).await, accepted(3, &[true], false));
     second.stop().await.unwrap();
 }
 
@@ -339,9 +350,9 @@ async fn whoever_is_taken_over_does_not_settle_by_leading_again(test: TestStore)
     let first = start(&store).await;
     let second = start(&test.store).await;
     // The first cannot know what became of its COMMIT, and must not take the lead back to find out.
-    assert_eq!(first.ask(id(1), grant("c", &["g"], OnOwned::Refuse)).await, Err(SubmitError::OutcomeUnknown));
+    assert_eq!(first.ask(id(1), grant("c", &["g"], Refuse)).await, Err(SubmitError::OutcomeUnknown));
     assert_eq!(first.task.await.unwrap(), Err(SequencerError::Fenced));
-    assert_eq!(second.ask(id(1), grant("c", &["g"], OnOwned::Refuse)).await, accepted(1, &[true], false));
+    assert_eq!(second.ask(id(1), grant("c", &["g"], Refuse)).await, accepted(1, &[true], false));
     second.stop().await.unwrap();
 }
 
@@ -381,7 +392,7 @@ impl Model {
                     self.owned.remove(&key(game));
                 }
             }
-            Verdict::Accepted { changed }
+            Verdict::Accepted { changed, expires_at_ms: None }
         };
         let outcome = Outcome { revision: self.revision, verdict };
         self.outcomes.insert(request_id, outcome.clone());
@@ -400,10 +411,10 @@ async fn random_histories_agree_with_a_model(mut test: TestStore) {
         let chosen: Vec<&str> = games.iter().cycle().skip(first).take(1 + first % 3).copied().collect();
         let (granting, skip) = (random(2) == 0, random(2) == 0);
         let command = match (granting, skip) {
-            (true, true) => grant(&customer, &chosen, OnOwned::Skip),
-            (true, false) => grant(&customer, &chosen, OnOwned::Refuse),
-            (false, true) => revoke(&customer, &chosen, OnNotOwned::Skip),
-            (false, false) => revoke(&customer, &chosen, OnNotOwned::Refuse),
+            (true, true) => grant(&customer, &chosen, Skip),
+            (true, false) => grant(&customer, &chosen, Refuse),
+            (false, true) => revoke(&customer, &chosen, Skip),
+            (false, false) => revoke(&customer, &chosen, Refuse),
         };
         let expected = model.apply(id(step), granting, &customer, &chosen, skip);
         assert_eq!(running.ask(id(step), command.clone()).await, Ok(expected), "step {step}: {command:?}");
@@ -433,15 +444,15 @@ async fn a_full_queue_refuses_at_once() {
     store.hold_commits();
     let shared: SharedStore = store.clone();
     let running = start(&shared).await;
-    let first = running.submit(id(0), grant("c", &["g"], OnOwned::Refuse));
+    let first = running.submit(id(0), grant("c", &["g"], Refuse));
     store.commit_is_held().await;
     let waiting: Vec<_> = (1..=1_000)
-        .map(|number| running.submit(id(number), grant(&format!("c{number}"), &["g"], OnOwned::Refuse)))
+        .map(|number| running.submit(id(number), grant(&format!("c{number}"), &["g"], Refuse)))
         .collect();
     while running.handle.waiting() < LIMITS.queue_requests {
         tokio::task::yield_now().await;
     }
-    let refused = running.ask(id(2_000), grant("late", &["g"], OnOwned::Refuse)).await;
+    let refused = running.ask(id(2_000), grant("late", &["g"], Refuse)).await;
     assert_eq!(refused, Err(SubmitError::QueueFull { limit_requests: 1_000 }));
     (0..50).for_each(|_| store.release_commit());
     first.await.unwrap().unwrap();
@@ -459,15 +470,15 @@ async fn a_queue_is_bounded_by_bytes_too() {
     store.hold_commits();
     let shared: SharedStore = store.clone();
     let running = start(&shared).await;
-    let _first = running.submit(id(0), grant("c", &["g"], OnOwned::Refuse));
+    let _first = running.submit(id(0), grant("c", &["g"], Refuse));
     store.commit_is_held().await;
     let games: Vec<String> = (0..5_000).map(|number| format!("{}-{number}", "x".repeat(100))).collect();
     let games: Vec<&str> = games.iter().map(String::as_str).collect();
-    let large = running.submit(id(1), grant("c", &games, OnOwned::Refuse));
+    let large = running.submit(id(1), grant("c", &games, Refuse));
     while running.handle.waiting() < 1 {
         tokio::task::yield_now().await;
     }
-    let refused = running.ask(id(2), grant("c", &games, OnOwned::Refuse)).await;
+    let refused = running.ask(id(2), grant("c", &games, Refuse)).await;
     assert_eq!(refused, Err(SubmitError::QueueFullBytes { limit_bytes: 1 << 20 }));
     (0..5).for_each(|_| store.release_commit());
     large.await.unwrap().unwrap();
@@ -481,9 +492,9 @@ async fn what_is_queued_at_the_end_is_committed() {
     store.hold_commits();
     let shared: SharedStore = store.clone();
     let running = start(&shared).await;
-    let first = running.submit(id(1), grant("c", &["g"], OnOwned::Refuse));
+    let first = running.submit(id(1), grant("c", &["g"], Refuse));
     store.commit_is_held().await;
-    let queued = running.submit(id(2), grant("d", &["g"], OnOwned::Refuse));
+    let queued = running.submit(id(2), grant("d", &["g"], Refuse));
     while running.handle.waiting() < 1 {
         tokio::task::yield_now().await;
     }
@@ -493,7 +504,6 @@ async fn what_is_queued_at_the_end_is_committed() {
     assert!(first.await.unwrap().is_ok());
     assert!(queued.await.unwrap().is_ok());
     running.task.await.unwrap().unwrap();
-    let late =
-        Submission { request_id: id(3), command: grant("e", &["g"], OnOwned::Refuse), span: Span::none() };
+    let late = submission(id(3), grant("e", &["g"], Refuse));
     assert_eq!(handle.submit(late).await, Err(SubmitError::Stopped));
 }

@@ -8,8 +8,13 @@ use async_trait::async_trait;
 use tokio::sync::Semaphore;
 use uuid::Uuid;
 
-use super::{Batch, CommitError, Head, Loaded, SharedStore, Store, StoreError};
-use crate::domain::{Commit, CustomerId, Entitlement, GameId, Key, RequestId, Revision};
+use super::{
+    Batch, CommitError, Due, Head, HistoryPlace, LeaseStore, Loaded, SharedStore, Store, StoreError,
+};
+use crate::domain::{
+    Commit, CustomerId, Entitlement, GameId, Key, Ownership, RequestId, Reservation, ReservationId, Revision,
+    Stock, Subject,
+};
 
 /// What goes wrong with one commit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -78,8 +83,67 @@ fn reset() -> sqlx::Error {
 
 #[async_trait]
 impl Store for FaultyStore {
+    fn leases(&self) -> Option<&dyn LeaseStore> {
+        self.inner.leases()
+    }
+
     async fn lead(&self, leader_id: Uuid, take_over: bool) -> Result<Option<Head>, StoreError> {
         self.inner.lead(leader_id, take_over).await
+    }
+
+    async fn stocks(&self) -> Result<Vec<Stock>, StoreError> {
+        self.inner.stocks().await
+    }
+
+    async fn reservations(
+        &self,
+        reservations: &[ReservationId],
+        customers: &[CustomerId],
+    ) -> Result<Vec<Reservation>, StoreError> {
+        self.inner.reservations(reservations, customers).await
+    }
+
+    async fn last_change(&self, subject: &Subject) -> Result<Revision, StoreError> {
+        self.inner.last_change(subject).await
+    }
+
+    async fn next_due_ms(&self) -> Result<Option<u64>, StoreError> {
+        self.inner.next_due_ms().await
+    }
+
+    async fn due(&self, until_ms: u64, limit: u32) -> Result<Due, StoreError> {
+        self.inner.due(until_ms, limit).await
+    }
+
+    async fn history(
+        &self,
+        at: Revision,
+        subject: &Subject,
+        after: Option<&HistoryPlace>,
+        limit: u32,
+    ) -> Result<Vec<Ownership>, StoreError> {
+        self.inner.history(at, subject, after, limit).await
+    }
+
+    async fn explain(&self, at: Revision, key: &Key) -> Result<Option<Ownership>, StoreError> {
+        self.inner.explain(at, key).await
+    }
+
+    async fn trim_mark_ms(&self) -> Result<u64, StoreError> {
+        self.inner.trim_mark_ms().await
+    }
+
+    async fn raise_trim_mark(&self, mark_ms: u64) -> Result<(), StoreError> {
+        self.inner.raise_trim_mark(mark_ms).await
+    }
+
+    async fn trim(
+        &self,
+        after: Option<RequestId>,
+        before_ms: u64,
+        limit: u32,
+    ) -> Result<Option<RequestId>, StoreError> {
+        self.inner.trim(after, before_ms, limit).await
     }
 
     async fn load(&self, requests: &[RequestId], keys: &[Key]) -> Result<Loaded, StoreError> {

@@ -6,6 +6,7 @@ mod bad_input;
 mod dependencies;
 mod harness;
 mod importing;
+mod linearizability;
 mod other_languages;
 mod outages;
 mod postgres;

@@ -7,7 +7,7 @@ use sqlx::{AssertSqlSafe, ConnectOptions, Connection};
 use crate::harness::Mesh;
 
 /// A new database on the tests' server.
-fn new_database(name: &str) -> String {
+pub(crate) fn new_database(name: &str) -> String {
     let server = std::env::var("GAMESHELF_TEST_POSTGRES_URL").expect(
         "GAMESHELF_TEST_POSTGRES_URL must name a PostgreSQL server of the tests' own: ./test starts one",
     );
