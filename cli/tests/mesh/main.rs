@@ -4,6 +4,7 @@
 
 mod bad_input;
 mod dependencies;
+mod durability;
 mod harness;
 mod importing;
 mod linearizability;
