@@ -2,6 +2,7 @@
 
 mod arbiter;
 mod child;
+mod collector;
 mod etcd;
 mod noop;
 mod postgres;
