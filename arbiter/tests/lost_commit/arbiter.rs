@@ -123,9 +123,7 @@ impl Running {
         let mut client = ArbiterServiceClient::new(outbound.calls());
         let watcher = ArbiterServiceClient::new(outbound.streams());
         while client.get_head(GetHeadRequest {}).await.is_err() {
-            if task.is_finished() {
-                panic!("the arbiter has ended: {:?}", task.await);
-            }
+            assert!(!task.is_finished(), "the arbiter has ended: {:?}", task.await);
             tokio::time::sleep(PAUSE).await;
         }
         Self { client, watcher, shutdown, task }
