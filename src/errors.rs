@@ -50,6 +50,30 @@ reasons! {
     AlreadyOwned = "ALREADY_OWNED", FailedPrecondition;
     /// The customer does not own the game.
     NotOwned = "NOT_OWNED", FailedPrecondition;
+    /// The request id is older than outcomes are kept.
+    RequestIdExpired = "REQUEST_ID_EXPIRED", FailedPrecondition;
+    /// What the customer owns changed after the revision that the request relies on.
+    ChangedSince = "CHANGED_SINCE", FailedPrecondition;
+    /// No copy of the limited edition is left.
+    OutOfStock = "OUT_OF_STOCK", FailedPrecondition;
+    /// The time at which the ownership should end is past.
+    EndTimePassed = "END_TIME_PASSED", FailedPrecondition;
+    /// The customer has an open reservation of the game already.
+    AlreadyReserved = "ALREADY_RESERVED", FailedPrecondition;
+    /// The customer has as many open reservations as there may be.
+    ReservationLimit = "RESERVATION_LIMIT", FailedPrecondition;
+    /// There is no such reservation.
+    ReservationUnknown = "RESERVATION_UNKNOWN", NotFound;
+    /// The reservation was confirmed or released already.
+    ReservationClosed = "RESERVATION_CLOSED", FailedPrecondition;
+    /// The time of the reservation ran out.
+    ReservationExpired = "RESERVATION_EXPIRED", FailedPrecondition;
+    /// More copies are sold and reserved than there would be.
+    StockBelowSold = "STOCK_BELOW_SOLD", FailedPrecondition;
+    /// There are as many limited editions as there may be.
+    StockLimit = "STOCK_LIMIT", FailedPrecondition;
+    /// The game is not a limited edition.
+    StockUnknown = "STOCK_UNKNOWN", NotFound;
     /// The token was made by another store.
     TokenForeign = "TOKEN_FOREIGN", FailedPrecondition;
     /// The token is from beyond what this incarnation of the store knows.

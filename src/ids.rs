@@ -150,6 +150,14 @@ macro_rules! uuid_id {
                 Self(uuid::Builder::from_unix_timestamp_millis(unix_ms, &random).into_uuid())
             }
 
+            /// The time of a version 7 UUID, in milliseconds since 1970; none for other versions, which have none.
+            #[must_use]
+            pub fn unix_ms(&self) -> Option<u64> {
+                let bytes = self.0.as_bytes();
+                let time = bytes[..6].iter().fold(0, |time: u64, byte| time << 8 | u64::from(*byte));
+                (self.0.get_version_num() == 7).then_some(time)
+            }
+
             /// The id as the UUID that it is.
             #[must_use]
             pub fn as_uuid(&self) -> Uuid {
@@ -241,7 +249,7 @@ mod tests {
         fn a_version_7_id_keeps_its_time(unix_ms in 0_u64..1 << 48, random in any::<[u8; 10]>()) {
             let id = RequestId::new_v7(unix_ms, random);
             prop_assert_eq!(id.as_uuid().get_version_num(), 7);
-            prop_assert_eq!(u64::from_be_bytes(id.as_uuid().as_bytes()[..8].try_into().unwrap()) >> 16, unix_ms);
+            prop_assert_eq!(id.unix_ms(), Some(unix_ms));
         }
     }
 }

@@ -4,6 +4,8 @@ use clap::value_parser;
 use database::{DatabaseConfig, Url};
 use mesh::inbound::InboundConfig;
 
+use crate::domain::Rules;
+use crate::grpc::RequestLimits;
 use crate::sequencer::SequencerLimits;
 use crate::watch::WatchLimits;
 
@@ -18,6 +20,15 @@ pub struct Config {
     /// How the database is opened.
     #[command(flatten)]
     pub database: DatabaseConfig,
+
+    /// Time for which this arbiter surely leads a store on a server after it renewed its lease there; the next one waits it out
+    #[arg(long, value_name = "MS", env = "GAMESHELF_ARBITER_LEASE_MS", default_value_t = 3_000)]
+    #[arg(value_parser = value_parser!(u64).range(100..=600_000))]
+    pub lease_ms: u64,
+
+    /// Take the lead of a store on a server from an arbiter that is alive; without it this one refuses to start
+    #[arg(long, env = "GAMESHELF_ARBITER_TAKE_OVER")]
+    pub take_over: bool,
 
     /// Writes that may wait; one more is refused at once with UNAVAILABLE
     #[arg(long, value_name = "COUNT", env = "GAMESHELF_ARBITER_QUEUE_REQUESTS", default_value_t = 4096)]
@@ -68,6 +79,51 @@ pub struct Config {
     #[arg(long, value_name = "COUNT", env = "GAMESHELF_ARBITER_PAGE_SIZE_MAX", default_value_t = 1_000)]
     #[arg(value_parser = value_parser!(u32).range(1..=10_000))]
     pub page_size_max: u32,
+
+    /// Open reservations that one customer may have
+    #[arg(
+        long,
+        value_name = "COUNT",
+        env = "GAMESHELF_ARBITER_RESERVATIONS_PER_CUSTOMER",
+        default_value_t = 100
+    )]
+    #[arg(value_parser = value_parser!(u32).range(1..=10_000))]
+    pub reservations_per_customer: u32,
+
+    /// Time for which a reservation may hold a game
+    #[arg(
+        long,
+        value_name = "MS",
+        env = "GAMESHELF_ARBITER_RESERVATION_HOLD_MAX_MS",
+        default_value_t = 86_400_000
+    )]
+    #[arg(value_parser = value_parser!(u64).range(1..=31_536_000_000))]
+    pub reservation_hold_max_ms: u64,
+
+    /// Limited editions that there may be; their stocks are kept in memory
+    #[arg(long, value_name = "COUNT", env = "GAMESHELF_ARBITER_LIMITED_EDITIONS", default_value_t = 100_000)]
+    #[arg(value_parser = value_parser!(u32).range(0..=10_000_000))]
+    pub limited_editions: u32,
+
+    /// Time for which outcomes of requests are kept, so that a repeat has no second effect
+    #[arg(
+        long,
+        value_name = "MS",
+        env = "GAMESHELF_ARBITER_REQUEST_RETENTION_MS",
+        default_value_t = 2_592_000_000
+    )]
+    #[arg(value_parser = value_parser!(u64).range(1_000..=315_360_000_000))]
+    pub request_retention_ms: u64,
+
+    /// Time between two looks for outcomes that may be forgotten
+    #[arg(long, value_name = "MS", env = "GAMESHELF_ARBITER_TRIM_INTERVAL_MS", default_value_t = 3_600_000)]
+    #[arg(value_parser = value_parser!(u64).range(100..=604_800_000))]
+    pub trim_interval_ms: u64,
+
+    /// Bytes of customers' games that are kept in memory, so that strong reads of them touch no database
+    #[arg(long, value_name = "BYTES", env = "GAMESHELF_ARBITER_CACHE_BYTES", default_value_t = 128 << 20)]
+    #[arg(value_parser = value_parser!(u64).range(0..=1 << 40))]
+    pub cache_bytes: u64,
 
     /// Watch streams that may be open
     #[arg(long, value_name = "COUNT", env = "GAMESHELF_ARBITER_WATCHERS", default_value_t = 1_000)]
@@ -120,6 +176,26 @@ impl Config {
             batch_bytes: self.batch_bytes as usize,
             settle_timeout_ms: self.settle_timeout_ms,
             settle_pause_ms: SETTLE_PAUSE_MS,
+            request_retention_ms: self.request_retention_ms,
+            trim_interval_ms: self.trim_interval_ms,
+            rules: self.rules(),
+        }
+    }
+
+    pub(crate) fn rules(&self) -> Rules {
+        Rules {
+            reservations_per_customer: self.reservations_per_customer as usize,
+            limited_editions: self.limited_editions as usize,
+        }
+    }
+
+    pub(crate) fn request_limits(&self) -> RequestLimits {
+        RequestLimits {
+            changes_per_request: self.changes_per_request as usize,
+            pairs_per_check: self.pairs_per_check as usize,
+            page_size_default: self.page_size_default.min(self.page_size_max),
+            page_size_max: self.page_size_max,
+            reservation_hold_max_ms: self.reservation_hold_max_ms,
         }
     }
 

@@ -1,10 +1,14 @@
 //! The one edge between the wire and the domain: requests are checked and converted here, answers and errors made.
 
+mod core;
 mod errors;
 mod paging;
+mod reads;
+mod refusals;
 mod requests;
 mod responses;
 mod service;
 
+pub(crate) use core::{Core, CoreSlot};
 pub(crate) use requests::RequestLimits;
-pub(crate) use service::{ArbiterGrpc, Core, CoreSlot};
+pub(crate) use service::ArbiterGrpc;

@@ -3,9 +3,11 @@
 //! It serializes every write into one transactional store, and gives each reader the freshness it needs. The public face
 //! is [`Config`] and [`run`]; everything else is private, the store above all: what no crate can see, no crate can touch.
 
+mod cache;
 mod config;
 mod domain;
 mod grpc;
+mod leadership;
 mod run;
 mod sequencer;
 mod store;

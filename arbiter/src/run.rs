@@ -1,6 +1,7 @@
 //! Puts the parts together: the server listens at once, the store is opened and led, and the sequencer runs between them.
 
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use database::open_with_retry;
 use gameshelf::proto::arbiter;
@@ -13,10 +14,12 @@ use tokio_util::sync::CancellationToken;
 use tonic::service::Routes;
 use uuid::Uuid;
 
+use crate::cache::Cache;
 use crate::config::Config;
-use crate::grpc::{ArbiterGrpc, Core, CoreSlot, RequestLimits};
-use crate::sequencer::{Lead, Sequencer, SequencerError};
-use crate::store::{self, Head, SharedStore, StoreError};
+use crate::grpc::{ArbiterGrpc, Core, CoreSlot};
+use crate::leadership::{Leading, Lease, TakeError, TakeOptions, keep, take};
+use crate::sequencer::{Lead, Sequencer, SequencerError, Start};
+use crate::store::{self, SharedStore};
 use crate::watch::{Hub, Watches};
 
 /// Why the arbiter ended by itself.
@@ -25,6 +28,9 @@ pub enum RunError {
     /// The store must not or cannot be opened.
     #[error(transparent)]
     Open(#[from] database::OpenError),
+    /// Another arbiter leads the store, and is alive.
+    #[error("{0}")]
+    Led(String),
     /// The store could not be led.
     #[error("{0}")]
     Lead(String),
@@ -40,7 +46,23 @@ impl RunError {
     /// Whether whoever starts the service has to change something.
     #[must_use]
     pub fn is_misconfigured(&self) -> bool {
-        matches!(self, Self::Open(error) if error.is_misconfigured())
+        match self {
+            Self::Open(error) => error.is_misconfigured(),
+            Self::Led(_) => true,
+            Self::Lead(_) | Self::Sequencer(_) | Self::Serve(_) => false,
+        }
+    }
+}
+
+impl From<TakeError> for RunError {
+    fn from(error: TakeError) -> Self {
+        match error {
+            TakeError::Led | TakeError::Contended => Self::Led(error.to_string()),
+            TakeError::Store(error) => {
+                tracing::error!(%error, "the store could not be led");
+                Self::Lead("the store was opened, but could not be written to".to_owned())
+            }
+        }
     }
 }
 
@@ -68,7 +90,7 @@ pub async fn run(
     let server = Server::new(&[SERVICE_NAME], &config.inbound, &environment);
     let core = CoreSlot::new(OnceLock::new());
     let max_message_bytes = config.inbound.max_message_bytes();
-    let service = ArbiterServiceServer::new(ArbiterGrpc::new(Arc::clone(&core), request_limits(&config)))
+    let service = ArbiterServiceServer::new(ArbiterGrpc::new(Arc::clone(&core), config.request_limits()))
         .max_decoding_message_size(max_message_bytes);
 
     let stop_serving = shutdown.child_token();
@@ -95,15 +117,6 @@ pub async fn run(
     Ok(served?)
 }
 
-fn request_limits(config: &Config) -> RequestLimits {
-    RequestLimits {
-        changes_per_request: config.changes_per_request as usize,
-        pairs_per_check: config.pairs_per_check as usize,
-        page_size_default: config.page_size_default.min(config.page_size_max),
-        page_size_max: config.page_size_max,
-    }
-}
-
 /// Everything behind the server.
 struct Arbitration {
     config: Config,
@@ -123,35 +136,71 @@ impl Arbitration {
             () = self.stop.cancelled() => return Ok(()),
         };
         let leader_id = self.leader_id();
-        let head = lead(&opened, leader_id).await.map_err(|error| {
-            tracing::error!(%error, "the store could not be led");
-            RunError::Lead("the store was opened, but could not be written to".to_owned())
-        })?;
+        let taken = tokio::select! {
+            taken = self.take(&opened, leader_id) => taken,
+            () = self.draining.cancelled() => return Ok(()),
+            () = self.stop.cancelled() => return Ok(()),
+        };
+        let (start, lease) = taken?;
+        let lease = Arc::new(lease);
+        let head = start.head;
         tracing::info!(store_id = %head.store_id, epoch = head.epoch, revision = head.revision, "leading");
         let hub = Arc::new(Hub::new(head.revision, self.config.watch_buffer_bytes as usize));
-        let lead = Lead { store: Arc::clone(&opened), leader_id, head };
+        let cache = Arc::new(Cache::new(head.revision, start.stocks.clone(), self.config.cache_bytes));
+        let lead = Lead {
+            store: Arc::clone(&opened),
+            leader_id,
+            start,
+            cache: Arc::clone(&cache),
+            hub: Arc::clone(&hub),
+        };
         let (sequencer, handle) =
-            Sequencer::new(lead, Arc::clone(&hub), self.environment.clone(), self.config.sequencer_limits());
+            Sequencer::new(lead, self.environment.clone(), self.config.sequencer_limits());
         let watches = Watches::new(
             Arc::clone(&opened),
             Arc::clone(&hub),
             self.config.watch_limits(),
             self.draining.clone(),
         );
-        let identity = Token { store_id: head.store_id, incarnation: head.incarnation, revision: 0 };
-        let core = Core { sequencer: handle, store: Arc::clone(&opened), hub, watches, identity };
+        let core = Core {
+            sequencer: handle,
+            store: Arc::clone(&opened),
+            cache,
+            hub,
+            lease: Arc::clone(&lease),
+            watches,
+            rules: self.config.rules(),
+            identity: Token { store_id: head.store_id, incarnation: head.incarnation, revision: 0 },
+        };
         // The slot is set once, here.
         let _ = self.core.set(core);
 
         let reachable = sequencer.store_reachable();
         let health = report_health(self.health.clone(), reachable);
-        let sequenced = tokio::select! {
-            sequenced = sequencer.run(self.stop.clone()) => sequenced,
+        let ended = tokio::select! {
+            sequenced = sequencer.run(self.stop.clone()) => sequenced.map_err(RunError::from),
+            lost = keep_lease(&lease, &opened, leader_id) => Err(lost),
             () = health => Ok(()),
         };
         self.health.set_serving(false);
+        if let (Ok(()), Some(leases)) = (&ended, opened.leases())
+            && let Err(error) = leases.release(leader_id).await
+        {
+            tracing::warn!(%error, "the lease could not be given back; the next arbiter waits it out");
+        }
         opened.close().await;
-        Ok(sequenced?)
+        ended
+    }
+
+    async fn take(&self, store: &SharedStore, leader_id: Uuid) -> Result<(Start, Lease), RunError> {
+        let options = TakeOptions {
+            leader_id,
+            lease: Duration::from_millis(self.config.lease_ms),
+            take_over: self.config.take_over,
+        };
+        let Leading { head, lease } = take(&**store, &self.environment.clock, &options).await?;
+        let start = Start::read(&**store, head).await.map_err(TakeError::from)?;
+        Ok((start, lease))
     }
 
     fn leader_id(&self) -> Uuid {
@@ -161,10 +210,13 @@ impl Arbitration {
     }
 }
 
-/// Takes the lead from whoever had it.
-async fn lead(store: &SharedStore, leader_id: Uuid) -> Result<Head, StoreError> {
-    let head = store.lead(leader_id, true).await?;
-    head.ok_or_else(|| StoreError::Corrupt("there is no head row".to_owned()))
+/// Renews the lease until another process has it.
+async fn keep_lease(lease: &Lease, store: &SharedStore, leader_id: Uuid) -> RunError {
+    let Some(leases) = store.leases() else { return std::future::pending().await };
+    match keep(lease, leases, leader_id).await {
+        Ok(never) => match never {},
+        Err(lost) => RunError::Lead(lost.to_string()),
+    }
 }
 
 /// Says SERVING while the store answers. Never ends.

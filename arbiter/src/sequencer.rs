@@ -7,11 +7,16 @@
 
 mod batch;
 mod envelope;
+mod expiry;
 mod handle;
+mod knowledge;
 mod metrics;
 mod request;
+mod retention;
+mod start;
 #[cfg(test)]
 mod tests;
+mod trimmer;
 mod writer;
 
 use std::sync::Arc;
@@ -19,16 +24,20 @@ use std::time::Duration;
 
 use mesh::environment::Environment;
 use tokio::sync::{mpsc, watch};
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use envelope::Envelope;
 pub(crate) use handle::SequencerHandle;
 pub(crate) use request::{Answer, Submission, SubmitError};
+pub(crate) use start::Start;
+use trimmer::Trimmer;
 use writer::Writer;
 
-use crate::store::{Head, SharedStore};
+use crate::cache::Cache;
+use crate::domain::Rules;
+use crate::store::SharedStore;
 use crate::watch::Hub;
 
 /// The limits of the sequencer.
@@ -46,6 +55,12 @@ pub(crate) struct SequencerLimits {
     pub(crate) settle_timeout_ms: u64,
     /// The pause between two of those attempts, in milliseconds.
     pub(crate) settle_pause_ms: u64,
+    /// How long outcomes are kept, in milliseconds.
+    pub(crate) request_retention_ms: u64,
+    /// The time between two looks for outcomes that may be forgotten, in milliseconds.
+    pub(crate) trim_interval_ms: u64,
+    /// The limits that the rules know.
+    pub(crate) rules: Rules,
 }
 
 /// Why the sequencer ended by itself.
@@ -65,7 +80,11 @@ pub(crate) struct Lead {
     pub(crate) store: SharedStore,
     /// Names this process in the store.
     pub(crate) leader_id: Uuid,
-    pub(crate) head: Head,
+    /// What the store said when it was led.
+    pub(crate) start: Start,
+    /// Where commits are told to readers and watchers.
+    pub(crate) cache: Arc<Cache>,
+    pub(crate) hub: Arc<Hub>,
 }
 
 /// The one writer, before it runs.
@@ -73,6 +92,8 @@ pub(crate) struct Lead {
 pub(crate) struct Sequencer {
     receiver: mpsc::Receiver<Envelope>,
     writer: Writer,
+    trimmer: Trimmer,
+    trim_mark_ms: watch::Sender<u64>,
     limits: SequencerLimits,
 }
 
@@ -80,14 +101,15 @@ impl Sequencer {
     /// Makes the writer of a store that this process leads.
     pub(crate) fn new(
         lead: Lead,
-        hub: Arc<Hub>,
         environment: Environment,
         limits: SequencerLimits,
     ) -> (Self, SequencerHandle) {
         let (sender, receiver) = mpsc::channel(limits.queue_requests);
-        let writer = Writer::new(lead, hub, environment, limits);
+        let trim_mark_ms = watch::Sender::new(lead.start.trim_mark_ms);
+        let trimmer = Trimmer::new(Arc::clone(&lead.store), trim_mark_ms.subscribe());
+        let writer = Writer::new(lead, environment, limits);
         let handle = SequencerHandle::new(sender, &limits, writer.metrics());
-        (Self { receiver, writer, limits }, handle)
+        (Self { receiver, writer, trimmer, trim_mark_ms, limits }, handle)
     }
 
     /// Whether the store answers, as far as the writer knows.
@@ -101,9 +123,33 @@ impl Sequencer {
     ///
     /// When this process must not write any more. Requests that wait then are answered with an error; none is lost in
     /// silence.
-    pub(crate) async fn run(mut self, stop: CancellationToken) -> Result<(), SequencerError> {
-        let probe_pause = Duration::from_millis(self.limits.settle_pause_ms);
+    pub(crate) async fn run(self, stop: CancellationToken) -> Result<(), SequencerError> {
+        let Self { receiver, writer, trimmer, trim_mark_ms, limits } = self;
+        let writing = Writing { receiver, writer, trim_mark_ms, limits };
+        tokio::select! {
+            written = writing.run(stop) => written,
+            never = trimmer.run() => match never {},
+        }
+    }
+}
+
+/// The writer at its queue.
+struct Writing {
+    receiver: mpsc::Receiver<Envelope>,
+    writer: Writer,
+    trim_mark_ms: watch::Sender<u64>,
+    limits: SequencerLimits,
+}
+
+/// Longer than anybody waits.
+const NEVER: Duration = Duration::from_secs(86_400);
+
+impl Writing {
+    async fn run(mut self, stop: CancellationToken) -> Result<(), SequencerError> {
+        let trim_interval = Duration::from_millis(self.limits.trim_interval_ms);
+        let mut next_trim = Instant::now();
         loop {
+            let idle_for = self.writer.idle_for();
             let first = tokio::select! {
                 biased;
                 first = self.receiver.recv() => first,
@@ -111,15 +157,29 @@ impl Sequencer {
                     self.receiver.close();
                     continue;
                 }
-                () = sleep(probe_pause), if !self.writer.is_settled() => {
-                    self.writer.probe().await?;
+                () = sleep(idle_for.unwrap_or(NEVER)), if idle_for.is_some() => {
+                    self.writer.wake().await?;
+                    continue;
+                }
+                () = sleep_until(next_trim) => {
+                    next_trim = Instant::now() + trim_interval;
+                    self.raise_trim_mark();
                     continue;
                 }
             };
             let Some(first) = first else { return Ok(()) };
+            if Instant::now() >= next_trim {
+                next_trim = Instant::now() + trim_interval;
+                self.raise_trim_mark();
+            }
             let gathered = self.gather(first);
             self.writer.write(gathered).await?;
         }
+    }
+
+    fn raise_trim_mark(&mut self) {
+        let mark_ms = self.writer.raise_trim_mark();
+        self.trim_mark_ms.send_replace(mark_ms);
     }
 
     /// Takes what is queued, up to the limits of a batch, without waiting for more.

@@ -6,6 +6,7 @@ pub(crate) mod faulty;
 mod open;
 mod postgres;
 mod record;
+mod rows;
 mod sql;
 mod sqlite;
 #[cfg(test)]
@@ -19,7 +20,10 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use uuid::Uuid;
 
-use crate::domain::{Commit, CustomerId, Effects, Entitlement, GameId, Key, Outcome, RequestId, Revision};
+use crate::domain::{
+    Commit, CustomerId, Effects, Entitlement, GameId, Key, Outcome, Ownership, RequestId, Reservation,
+    ReservationId, Revision, Stock, Subject,
+};
 
 pub(crate) use error::{CommitError, StoreError};
 pub(crate) use open::open;
@@ -59,15 +63,64 @@ pub(crate) struct Loaded {
     pub(crate) entitlements: Vec<Entitlement>,
 }
 
+/// What ends by itself, and its time is over.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Due {
+    /// Ownerships, by customer and game.
+    pub(crate) ownerships: Vec<Key>,
+    /// Reservations.
+    pub(crate) reservations: Vec<ReservationId>,
+}
+
+/// Where a page of a customer's history begins: after the ownership of this game that began at this revision.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct HistoryPlace {
+    pub(crate) began: Revision,
+    pub(crate) game_id: GameId,
+}
+
 /// Everything that one transaction writes.
 #[derive(Debug, Default)]
 pub(crate) struct Batch {
     /// What becomes of the entitlements.
     pub(crate) effects: Effects,
     /// The outcomes, refusals included.
-    pub(crate) requests: Vec<StoredRequest>,
+    pub(crate) requests: Vec<Arc<StoredRequest>>,
     /// The commits, in the order of their revisions, the first being the head's next one.
     pub(crate) commits: Vec<Commit>,
+}
+
+/// The lease as it stands in a store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct LeaseRow {
+    /// Who holds it; none where the last leader ended in order, or there never was one.
+    pub(crate) leader_id: Option<Uuid>,
+    /// How long it lasts after a renewal.
+    pub(crate) duration_ms: u64,
+    /// Tells one renewal from the next.
+    pub(crate) renewals: u64,
+}
+
+/// The lease of a store that several processes can reach.
+#[async_trait]
+pub(crate) trait LeaseStore: fmt::Debug + Send + Sync {
+    /// The lease as it stands.
+    async fn lease(&self) -> Result<LeaseRow, StoreError>;
+
+    /// Takes the lease and the lead, if the lease is still what was seen: commits a new epoch, so that whoever led before
+    /// can commit nothing more. Returns none where the lease changed since.
+    async fn take(
+        &self,
+        leader_id: Uuid,
+        seen: &LeaseRow,
+        duration_ms: u64,
+    ) -> Result<Option<Head>, StoreError>;
+
+    /// Renews the lease. Returns whether this process still held it.
+    async fn renew(&self, leader_id: Uuid) -> Result<bool, StoreError>;
+
+    /// Gives the lease back, so that the next leader need not wait it out. Nothing may be committed after it.
+    async fn release(&self, leader_id: Uuid) -> Result<(), StoreError>;
 }
 
 /// Where the customer-owned-games data is kept.
@@ -76,6 +129,9 @@ pub(crate) struct Batch {
 /// is cancelled leaves the store as it was, except [`Store::commit`], which must not be cancelled.
 #[async_trait]
 pub(crate) trait Store: fmt::Debug + Send + Sync {
+    /// The lease by which processes agree who leads; none where the store lets only one process in.
+    fn leases(&self) -> Option<&dyn LeaseStore>;
+
     /// Takes the lead for the process `leader_id`: commits a new epoch, so that whoever led before can commit nothing more,
     /// and returns the head as it is then. Without `take_over` it only succeeds where this process led last, and
     /// returns none where another one took over since.
@@ -83,8 +139,27 @@ pub(crate) trait Store: fmt::Debug + Send + Sync {
     /// It also settles a COMMIT whose answer was lost: it waits for that transaction's end either way.
     async fn lead(&self, leader_id: Uuid, take_over: bool) -> Result<Option<Head>, StoreError>;
 
+    /// The stocks of all limited editions.
+    async fn stocks(&self) -> Result<Vec<Stock>, StoreError>;
+
     /// Loads what a batch needs: the outcomes of these requests, and the present entitlements of these keys.
     async fn load(&self, requests: &[RequestId], keys: &[Key]) -> Result<Loaded, StoreError>;
+
+    /// These reservations, and the open ones of these customers; one may stand there twice.
+    async fn reservations(
+        &self,
+        reservations: &[ReservationId],
+        customers: &[CustomerId],
+    ) -> Result<Vec<Reservation>, StoreError>;
+
+    /// The revision at which something changed last; 0 when it never did.
+    async fn last_change(&self, subject: &Subject) -> Result<Revision, StoreError>;
+
+    /// When the next thing ends by itself, in milliseconds since 1970.
+    async fn next_due_ms(&self) -> Result<Option<u64>, StoreError>;
+
+    /// At most `limit` ownerships and as many reservations whose time is over by `until_ms`, the oldest first.
+    async fn due(&self, until_ms: u64, limit: u32) -> Result<Due, StoreError>;
 
     /// Writes a batch in one transaction that begins with the compare-and-set of `head`.
     ///
@@ -103,6 +178,19 @@ pub(crate) trait Store: fmt::Debug + Send + Sync {
         limit: u32,
     ) -> Result<Vec<Entitlement>, StoreError>;
 
+    /// At most `limit` ownerships of a customer, or of one game of it, as they were known at a revision, ordered by the revision at
+    /// which they began and by game, those after `after`.
+    async fn history(
+        &self,
+        at: Revision,
+        subject: &Subject,
+        after: Option<&HistoryPlace>,
+        limit: u32,
+    ) -> Result<Vec<Ownership>, StoreError>;
+
+    /// The ownership that counted at a revision: the one that lasted then, otherwise the last one that had ended.
+    async fn explain(&self, at: Revision, key: &Key) -> Result<Option<Ownership>, StoreError>;
+
     /// At most `limit` entitlements of all customers at a revision, ordered by customer and game, those after `after`.
     async fn snapshot(
         &self,
@@ -113,6 +201,22 @@ pub(crate) trait Store: fmt::Debug + Send + Sync {
 
     /// Commits in order, from the one after `after` on, at most those of `limit_batches` batches. Empty when there is none.
     async fn log(&self, after: Revision, limit_batches: u32) -> Result<Vec<Commit>, StoreError>;
+
+    /// The time before which request ids may have been forgotten, in milliseconds since 1970.
+    async fn trim_mark_ms(&self) -> Result<u64, StoreError>;
+
+    /// Raises that time; it never goes back.
+    async fn raise_trim_mark(&self, mark_ms: u64) -> Result<(), StoreError>;
+
+    /// Looks through at most `limit` request ids after `after` and forgets the outcomes decided before `before_ms` of
+    /// those that are not version 7 with a time at or after it, with the closed reservations that they opened. Returns
+    /// how far it came; none at the end.
+    async fn trim(
+        &self,
+        after: Option<RequestId>,
+        before_ms: u64,
+        limit: u32,
+    ) -> Result<Option<RequestId>, StoreError>;
 
     /// Closes every connection.
     async fn close(&self);

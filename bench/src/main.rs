@@ -1,146 +1,156 @@
-//! Measures the arbiter on each store beside a no-op server, under the same load and in the same run.
+//! Measures the arbiter beside other ways to do the same work, under the same load and in the same run.
 //!
-//! The servers are child processes of this one, so that each has its own memory and can be measured alone. The load
-//! is a closed loop: as many requests are in flight as asked for, and each is sent when the one before it is answered.
+//! Servers are child processes of this one, so that each can be watched alone. The load is either a closed loop, in which as many
+//! requests are in flight as asked for, or an open one, in which they are sent at a given rate.
 
-mod children;
+mod compare;
+mod growth;
 mod load;
-mod noop;
+mod progress;
 mod report;
+mod rivals;
+mod servers;
+mod settings;
+mod tune;
 mod work;
 
+use std::fs;
+use std::path::PathBuf;
 use std::process::ExitCode;
-use std::time::Duration;
 
 use anyhow::Context;
-use clap::{Parser, Subcommand, ValueEnum, value_parser};
-use mesh::process::{ProcessConfig, run_service};
+use clap::{Parser, Subcommand, ValueEnum};
+use mesh::process::run_service;
+use mimalloc::MiMalloc;
 
-use crate::children::Child;
-use crate::load::Load;
-use crate::report::Row;
-use crate::work::Work;
+use crate::compare::{Bench, OpenLoop};
+use crate::progress::Progress;
+use crate::report::Report;
+use crate::servers::{ArbiterArguments, NoopArguments};
+use crate::settings::Settings;
 
-/// Measures the arbiter beside a no-op server.
+/// Much of what a request costs is memory that is taken and given back: this one is faster at it than the system's.
+#[global_allocator]
+static ALLOCATOR: MiMalloc = MiMalloc;
+
+/// Measures the arbiter beside other ways to do the same work.
 #[derive(Parser)]
-#[command(version, args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
+#[command(version)]
 struct Arguments {
     #[command(subcommand)]
-    server: Option<Server>,
-    #[command(flatten)]
-    measure: Measure,
+    command: Command,
 }
 
-/// The servers that a measurement starts as child processes of itself.
 #[derive(Subcommand)]
-enum Server {
+enum Command {
+    /// Measure every work beside its rivals
+    Compare(Compare),
+    /// Measure grants while the tables grow, beside a shared database of the same size
+    Growth(Growth),
+    /// Measure which threads and connections of the load get most out of a server that does nothing
+    Tune(Settings),
     /// Serve the arbiter.
     #[command(hide = true)]
     Arbiter(Box<ArbiterArguments>),
     /// Serve answers that cost nothing.
     #[command(hide = true)]
-    Noop(ProcessConfig),
+    Noop(NoopArguments),
 }
 
 #[derive(clap::Args)]
-struct ArbiterArguments {
+struct Compare {
     #[command(flatten)]
-    process: ProcessConfig,
+    settings: Settings,
+
+    /// Only rows in whose work or rival this text stands; may be given again
+    #[arg(long, value_name = "TEXT")]
+    only: Vec<String>,
+
+    /// Rate of the open loop as a share of the closed loop's
+    #[arg(long, value_name = "SHARE", default_value_t = 0.5, value_parser = above_zero)]
+    open_share: f64,
+
+    /// Requests a second of the open loop, instead of a share
+    #[arg(long, value_name = "RATE", conflicts_with = "open_share", value_parser = above_zero)]
+    open_rate: Option<f64>,
+
     #[command(flatten)]
-    config: arbiter::Config,
+    printing: Printing,
 }
 
 #[derive(clap::Args)]
-struct Measure {
-    /// Requests in flight at once
-    #[arg(long, default_value_t = 64, value_parser = value_parser!(u32).range(1..=10_000))]
-    in_flight: u32,
+struct Growth {
+    #[command(flatten)]
+    settings: Settings,
 
-    /// Connections that share them
-    #[arg(long, default_value_t = 4, value_parser = value_parser!(u32).range(1..=100))]
-    connections: u32,
+    /// Entitlements in the tables, in growing order
+    #[arg(long, value_name = "COUNT", value_delimiter = ',', default_values_t = [100_000, 1_000_000, 10_000_000])]
+    entitlements: Vec<u64>,
 
-    /// How long each work is measured
-    #[arg(long, default_value_t = 5, value_parser = value_parser!(u64).range(1..=3_600))]
-    seconds: u64,
+    #[command(flatten)]
+    printing: Printing,
+}
 
-    /// How long each work runs before it is measured
-    #[arg(long, default_value_t = 1, value_parser = value_parser!(u64).range(0..=600))]
-    warmup_seconds: u64,
-
-    /// An empty database on a PostgreSQL server for the arbiter; `scripts/with-postgres` gives one
-    #[arg(long, value_name = "URL", env = "GAMESHELF_TEST_POSTGRES_URL", hide_env_values = true)]
-    postgres_url: String,
-
+#[derive(clap::Args)]
+struct Printing {
     /// How to print what was measured
     #[arg(long, value_enum, default_value_t = Output::Table)]
     output: Output,
+
+    /// Also draw each ratio beside its goal into this file
+    #[arg(long, value_name = "PATH")]
+    svg: Option<PathBuf>,
 }
 
-#[derive(Clone, Copy, ValueEnum)]
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Output {
     Table,
     Json,
 }
 
+fn above_zero(text: &str) -> Result<f64, String> {
+    let number: f64 = text.parse().map_err(|_| "not a number".to_owned())?;
+    if number > 0.0 && number.is_finite() { Ok(number) } else { Err("not above zero".to_owned()) }
+}
+
 fn main() -> ExitCode {
-    let arguments = Arguments::parse();
-    match arguments.server {
-        Some(Server::Arbiter(arbiter)) => {
+    let done = match Arguments::parse().command {
+        Command::Arbiter(arbiter) => {
             let ArbiterArguments { process, config } = *arbiter;
-            run_service("arbiter", &process, |environment, listener, shutdown| {
+            return run_service("arbiter", &process, |environment, listener, shutdown| {
                 arbiter::run(config, environment, listener, shutdown)
-            })
+            });
         }
-        Some(Server::Noop(process)) => {
-            run_service("noop", &process, |_, listener, shutdown| noop::run(listener, shutdown))
+        Command::Noop(arguments) => servers::serve_noop(&arguments).map(|()| true),
+        Command::Compare(arguments) => {
+            let open = arguments.open_rate.map_or(OpenLoop::Share(arguments.open_share), OpenLoop::PerSecond);
+            let bench = Bench::new(arguments.settings, Progress::new());
+            print(&compare::compare(&bench, &arguments.only, open), &arguments.printing)
         }
-        None => match measure(&arguments.measure) {
-            Ok(()) => ExitCode::SUCCESS,
-            Err(error) => {
-                eprintln!("error: {error:#}");
-                ExitCode::FAILURE
-            }
-        },
-    }
-}
-
-fn measure(measure: &Measure) -> anyhow::Result<()> {
-    // The load has a thread of its own beside the server's: these machines have two.
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let rows = runtime.block_on(measure_all(measure))?;
-    match measure.output {
-        Output::Table => println!("{}", report::table(&rows)),
-        Output::Json => println!("{}", serde_json::json!({ "rows": rows })),
-    }
-    Ok(())
-}
-
-async fn measure_all(measure: &Measure) -> anyhow::Result<Vec<Row>> {
-    let directory = tempfile::tempdir().context("no directory for the SQLite store")?;
-    let sqlite_url = format!("sqlite:{}", directory.path().join("store.sqlite").display());
-    let servers: [(&str, &[&str]); 3] = [
-        ("no-op tonic server", &["noop"]),
-        ("arbiter on SQLite", &["arbiter", "--database-url", &sqlite_url]),
-        ("arbiter on PostgreSQL", &["arbiter", "--database-url", &measure.postgres_url]),
-    ];
-    let load = Load {
-        in_flight: measure.in_flight as usize,
-        connections: measure.connections as usize,
-        warmup: Duration::from_secs(measure.warmup_seconds),
-        measured: Duration::from_secs(measure.seconds),
+        Command::Growth(arguments) => {
+            let bench = Bench::new(arguments.settings, Progress::new());
+            print(&growth::growth(&bench, &arguments.entitlements), &arguments.printing)
+        }
+        Command::Tune(settings) => tune::tune(&settings).map(|()| true),
     };
-    let mut rows: Vec<Row> = Vec::new();
-    for (name, arguments) in servers {
-        eprintln!("measuring: {name}");
-        let child = Child::start(arguments).await.with_context(|| format!("{name} did not start"))?;
-        for work in [Work::Grant, Work::StrongList] {
-            work.prepare(&child.channel).await?;
-            let result = load.run(&child.address, work).await?;
-            let noop = rows.iter().find(|row| row.work == work.name()).map(|row| row.per_second);
-            rows.push(Row::new(work.name(), name, &result, noop, child.resident_bytes()?));
+    match done {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
         }
-        child.stop().await?;
     }
-    Ok(rows)
+}
+
+/// Prints a report; whether it is complete.
+fn print(report: &Report, printing: &Printing) -> anyhow::Result<bool> {
+    match printing.output {
+        Output::Table => println!("{}", report.text()),
+        Output::Json => println!("{}", serde_json::to_string(report)?),
+    }
+    if let Some(path) = &printing.svg {
+        fs::write(path, report.svg()).with_context(|| format!("{} cannot be written", path.display()))?;
+    }
+    Ok(report.is_complete())
 }

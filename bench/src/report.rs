@@ -1,65 +1,166 @@
 //! What was measured, for people and for programs.
 
-use comfy_table::{CellAlignment, Table, presets::UTF8_FULL_CONDENSED};
+mod svg;
+mod table;
+
 use serde::Serialize;
 
-use crate::load::Measured;
+use crate::compare::{Pair, Side, median};
+use crate::load::Opened;
+use crate::servers::Usage;
 
-/// One work on one server.
-#[derive(Serialize)]
+/// Everything that was measured in a run.
+#[derive(Default, Serialize)]
+pub(crate) struct Report {
+    pub(crate) rows: Vec<Row>,
+    pub(crate) open_loop: Vec<OpenRow>,
+}
+
+/// One work, ours beside a rival's.
+#[derive(Clone, Debug, Default, Serialize)]
 pub(crate) struct Row {
-    pub(crate) work: &'static str,
-    server: String,
-    pub(crate) per_second: f64,
-    /// The rate as a share of the no-op server's in this run.
-    of_noop: Option<f64>,
-    p50_us: u64,
-    p99_us: u64,
-    resident_bytes: u64,
+    pub(crate) work: String,
+    pub(crate) rival: String,
+    /// Medians of the rounds, and their ratio.
+    pub(crate) ours_per_s: Option<f64>,
+    pub(crate) rival_per_s: Option<f64>,
+    pub(crate) ratio: Option<f64>,
+    /// The goal of the ratio.
+    pub(crate) at_least: Option<f64>,
+    /// The lowest and the highest ratio of a round: how far the noise reaches.
+    pub(crate) ratio_lowest: Option<f64>,
+    pub(crate) ratio_highest: Option<f64>,
+    pub(crate) p50_us: Option<u64>,
+    pub(crate) p99_us: Option<u64>,
+    /// The goal of our 99th percentile.
+    pub(crate) p99_at_most_us: Option<u64>,
+    pub(crate) rival_p50_us: Option<u64>,
+    pub(crate) rival_p99_us: Option<u64>,
+    /// Whether all goals of the row are met.
+    pub(crate) is_met: Option<bool>,
+    pub(crate) ours_processes: Vec<ProcessUse>,
+    pub(crate) rival_processes: Vec<ProcessUse>,
+    /// What was found to be best for the rival.
+    pub(crate) rival_choice: Option<String>,
+    /// The same work by pgbench, and our ratio to it. The rival's own figure is the one that counts.
+    pub(crate) pgbench_per_s: Option<f64>,
+    pub(crate) pgbench_ratio: Option<f64>,
+    pub(crate) pgbench_connections: Option<u32>,
+    pub(crate) note: Option<String>,
+    /// Why the row could not be measured.
+    pub(crate) problem: Option<String>,
+}
+
+/// What a process used in the turns of its side.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct ProcessUse {
+    pub(crate) name: &'static str,
+    pub(crate) cpu_seconds: f64,
+    pub(crate) cpu_us_per_request: f64,
+    pub(crate) resident_bytes: u64,
+}
+
+/// A store under an open loop.
+#[derive(Clone, Debug, Default, Serialize)]
+pub(crate) struct OpenRow {
+    pub(crate) work: String,
+    pub(crate) asked_per_s: Option<f64>,
+    pub(crate) answered_per_s: Option<f64>,
+    /// From when a request was due to its answer.
+    pub(crate) p50_us: Option<u64>,
+    pub(crate) p99_us: Option<u64>,
+    pub(crate) p999_us: Option<u64>,
+    pub(crate) max_us: Option<u64>,
+    /// How much of it passed before the request was sent.
+    pub(crate) late_p99_us: Option<u64>,
+    pub(crate) problem: Option<String>,
+}
+
+impl Report {
+    /// Whether everything that was wanted was measured.
+    pub(crate) fn is_complete(&self) -> bool {
+        let problems = self.rows.iter().map(|row| &row.problem);
+        problems.chain(self.open_loop.iter().map(|row| &row.problem)).all(Option::is_none)
+    }
+
+    /// The report for people.
+    pub(crate) fn text(&self) -> String {
+        table::text(self)
+    }
+
+    /// Each ratio beside its goal, as a picture.
+    pub(crate) fn svg(&self) -> String {
+        svg::picture(&self.rows)
+    }
 }
 
 impl Row {
-    #[expect(clippy::cast_precision_loss, reason = "a rate needs no more than 52 bits")]
-    pub(crate) fn new(
-        work: &'static str,
-        server: &str,
-        measured: &Measured,
-        noop_per_second: Option<f64>,
-        resident_bytes: u64,
-    ) -> Self {
-        let per_second = measured.requests as f64 / measured.seconds;
-        Self {
-            work,
-            server: server.to_owned(),
-            per_second,
-            of_noop: noop_per_second.map(|noop| per_second / noop),
-            p50_us: measured.latency_us.value_at_quantile(0.5),
-            p99_us: measured.latency_us.value_at_quantile(0.99),
-            resident_bytes,
-        }
+    pub(crate) fn new(work: String, rival: &str, at_least: Option<f64>) -> Self {
+        Self { work, rival: rival.to_owned(), at_least, ..Self::default() }
+    }
+
+    pub(crate) fn fill(&mut self, pair: &Pair) {
+        let (ours, rival) = (&pair.ours, &pair.rival);
+        self.ours_per_s = median(&ours.rates);
+        self.rival_per_s = median(&rival.rates);
+        self.ratio = ratio(self.ours_per_s, self.rival_per_s);
+        let ratios = ours.rates.iter().zip(&rival.rates).map(|(ours, rival)| ours / rival);
+        self.ratio_lowest = ratios.clone().reduce(f64::min);
+        self.ratio_highest = ratios.reduce(f64::max);
+        (self.p50_us, self.p99_us) = percentiles(ours);
+        (self.rival_p50_us, self.rival_p99_us) = percentiles(rival);
+        self.ours_processes = processes(ours);
+        self.rival_processes = processes(rival);
+        self.pgbench_per_s = median(&pair.pgbench_rates);
+        self.pgbench_ratio = ratio(self.ours_per_s, self.pgbench_per_s);
+        let is_fast = self.ratio.zip(self.at_least).map(|(ratio, at_least)| ratio >= at_least);
+        let is_quick = self.p99_us.zip(self.p99_at_most_us).is_none_or(|(p99, at_most)| p99 < at_most);
+        self.is_met = is_fast.map(|is_fast| is_fast && is_quick);
     }
 }
 
-/// The rows as a table.
-pub(crate) fn table(rows: &[Row]) -> Table {
-    let mut table = Table::new();
-    table.load_preset(UTF8_FULL_CONDENSED);
-    table.set_header(["work", "server", "requests/s", "of no-op", "p50 µs", "p99 µs", "memory MiB"]);
-    for row in rows {
-        table.add_row([
-            row.work.to_owned(),
-            row.server.clone(),
-            format!("{:.0}", row.per_second),
-            row.of_noop.map_or_else(String::new, |share| format!("{share:.2}")),
-            row.p50_us.to_string(),
-            row.p99_us.to_string(),
-            (row.resident_bytes >> 20).to_string(),
-        ]);
-    }
-    for column in 2..7 {
-        if let Some(column) = table.column_mut(column) {
-            column.set_cell_alignment(CellAlignment::Right);
+/// An error with what led to it. What an error says of its cause by itself is not said again.
+pub(crate) fn explain(error: &anyhow::Error) -> String {
+    let mut text = String::new();
+    for cause in error.chain().map(ToString::to_string) {
+        if text.is_empty() {
+            text = cause;
+        } else if !text.contains(&cause) {
+            text = format!("{text}: {cause}");
         }
     }
-    table
+    text
+}
+
+fn ratio(ours: Option<f64>, rival: Option<f64>) -> Option<f64> {
+    ours.zip(rival).map(|(ours, rival)| ours / rival)
+}
+
+fn percentiles(side: &Side) -> (Option<u64>, Option<u64>) {
+    let latency = &side.measured.latency_us;
+    (Some(latency.value_at_quantile(0.5)), Some(latency.value_at_quantile(0.99)))
+}
+
+fn processes(side: &Side) -> Vec<ProcessUse> {
+    #[expect(clippy::cast_precision_loss, reason = "a count of requests needs no more than 52 bits")]
+    let calls = side.measured.calls as f64;
+    let used = |(name, usage): &(&'static str, Usage)| ProcessUse {
+        name,
+        cpu_seconds: usage.cpu_seconds,
+        cpu_us_per_request: usage.cpu_seconds * 1e6 / calls,
+        resident_bytes: usage.resident_bytes,
+    };
+    side.usage.iter().map(used).collect()
+}
+
+impl OpenRow {
+    pub(crate) fn fill(&mut self, opened: &Opened) {
+        let latency = &opened.measured.latency_us;
+        self.answered_per_s = Some(opened.measured.per_second());
+        self.p50_us = Some(latency.value_at_quantile(0.5));
+        self.p99_us = Some(latency.value_at_quantile(0.99));
+        self.p999_us = Some(latency.value_at_quantile(0.999));
+        self.max_us = Some(latency.max());
+        self.late_p99_us = Some(opened.late_us.value_at_quantile(0.99));
+    }
 }

@@ -12,11 +12,16 @@ mod up;
 use std::process::ExitCode;
 
 use mesh::environment::Environment;
+use mimalloc::MiMalloc;
 
 use crate::args::{Cli, Command, Common};
 use crate::clients::{ClientOptions, Clients};
 use crate::commands::{buy, grant, import, list, revoke, watch};
 use crate::exit::Failure;
+
+/// Much of what a request costs is memory that is taken and given back: this one is faster at it than the system's.
+#[global_allocator]
+static ALLOCATOR: MiMalloc = MiMalloc;
 
 fn main() -> ExitCode {
     let Cli { common, command } = Cli::read(std::env::args_os()).unwrap_or_else(|error| error.exit());

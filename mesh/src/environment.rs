@@ -6,7 +6,7 @@ use std::future::Future;
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::time::{Instant, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use rand::RngCore;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -16,6 +16,9 @@ use tokio::net::TcpStream;
 pub trait Clock: Send + Sync + Debug {
     /// A clock that never goes back; for measuring how long something took.
     fn monotonic(&self) -> Instant;
+
+    /// The time since the machine started, by a clock that never goes back and runs on while the machine sleeps; for leases.
+    fn since_boot(&self) -> Duration;
 
     /// The time of day; it may jump.
     fn wall(&self) -> SystemTime;
@@ -90,6 +93,12 @@ impl Clock for SystemClock {
     fn monotonic(&self) -> Instant {
         // The runtime's clock is the machine's, but stands still where a test has paused the time.
         tokio::time::Instant::now().into_std()
+    }
+
+    fn since_boot(&self) -> Duration {
+        let time = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
+        let (seconds, nanos) = (u64::try_from(time.tv_sec), u32::try_from(time.tv_nsec));
+        Duration::new(seconds.unwrap_or_default(), nanos.unwrap_or_default())
     }
 
     #[expect(clippy::disallowed_methods, reason = "this is the one place where the machine's clock is read")]

@@ -6,7 +6,9 @@ CREATE TABLE head (
     incarnation INTEGER NOT NULL,
     epoch       INTEGER NOT NULL,
     leader_id   BLOB    CHECK (length(leader_id) = 16),
-    revision    INTEGER NOT NULL
+    revision    INTEGER NOT NULL,
+    -- Request ids of a time before this one may have been forgotten. It only rises.
+    trim_mark_ms INTEGER NOT NULL DEFAULT 0
 ) STRICT;
 
 INSERT INTO head (singleton, store_id, incarnation, epoch, revision) VALUES (1, randomblob(16), 1, 0, 0);
@@ -20,8 +22,12 @@ CREATE TABLE entitlement (
     reason        INTEGER NOT NULL,
     actor         TEXT    NOT NULL,
     order_id      TEXT    NOT NULL,
+    ends_at_ms    INTEGER,
+    from_stock    INTEGER NOT NULL,
     PRIMARY KEY (customer_id, game_id)
 ) STRICT, WITHOUT ROWID;
+
+CREATE INDEX entitlement_by_end ON entitlement (ends_at_ms) WHERE ends_at_ms IS NOT NULL;
 
 -- What was owned before. It was so from valid_from up to, but not at, valid_to.
 CREATE TABLE entitlement_past (
@@ -33,6 +39,8 @@ CREATE TABLE entitlement_past (
     reason        INTEGER NOT NULL,
     actor         TEXT    NOT NULL,
     order_id      TEXT    NOT NULL,
+    ends_at_ms    INTEGER,
+    from_stock    INTEGER NOT NULL,
     ended_at_ms   INTEGER NOT NULL,
     end_reason    INTEGER NOT NULL,
     end_actor     TEXT    NOT NULL,
@@ -55,3 +63,29 @@ CREATE TABLE change_log (
     first_revision INTEGER NOT NULL,
     commits        BLOB    NOT NULL
 ) STRICT;
+
+-- Games held for customers. A reservation is known by the request that opened it. Status: 1 open, 2 confirmed, 3 released,
+-- 4 expired.
+CREATE TABLE reservation (
+    reservation_id BLOB    NOT NULL PRIMARY KEY CHECK (length(reservation_id) = 16),
+    customer_id    TEXT    NOT NULL,
+    game_id        TEXT    NOT NULL,
+    status         INTEGER NOT NULL CHECK (status BETWEEN 1 AND 4),
+    expires_at_ms  INTEGER NOT NULL,
+    from_stock     INTEGER NOT NULL,
+    changed_at     INTEGER NOT NULL,
+    changed_at_ms  INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+
+CREATE INDEX reservation_open_by_customer ON reservation (customer_id) WHERE status = 1;
+CREATE INDEX reservation_open_by_end ON reservation (expires_at_ms) WHERE status = 1;
+CREATE INDEX reservation_closed_by_time ON reservation (changed_at_ms) WHERE status <> 1;
+
+-- How many copies of a limited edition there are.
+CREATE TABLE stock (
+    game_id  TEXT    NOT NULL PRIMARY KEY,
+    total    INTEGER NOT NULL,
+    sold     INTEGER NOT NULL CHECK (sold >= 0),
+    reserved INTEGER NOT NULL CHECK (reserved >= 0),
+    CHECK (sold + reserved <= total)
+) STRICT, WITHOUT ROWID;

@@ -1,9 +1,16 @@
 //! What can be asked of the arbiter.
 
+use std::sync::Arc;
+
 pub(crate) use gameshelf::ids::{CustomerId, GameId, RequestId};
 
-/// What state is known by: a customer and a game.
+use super::Revision;
+
+/// What ownership is known by: a customer and a game.
 pub(crate) type Key = (CustomerId, GameId);
+
+/// A reservation is known by the request that opened it.
+pub(crate) type ReservationId = RequestId;
 
 /// Why ownership changes. The numbers are stored, and never change their meaning.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -15,9 +22,22 @@ pub(crate) enum Reason {
     Chargeback = 4,
     Promotion = 5,
     Migration = 6,
+    Expiry = 7,
+    Administration = 8,
 }
 
 impl Reason {
+    const ALL: [Self; 8] = [
+        Self::Purchase,
+        Self::Gift,
+        Self::Refund,
+        Self::Chargeback,
+        Self::Promotion,
+        Self::Migration,
+        Self::Expiry,
+        Self::Administration,
+    ];
+
     /// The number that is stored for it.
     pub(crate) fn number(self) -> i16 {
         self as i16
@@ -25,9 +45,7 @@ impl Reason {
 
     /// The reason that a stored number stands for.
     pub(crate) fn from_number(number: i16) -> Option<Self> {
-        [Self::Purchase, Self::Gift, Self::Refund, Self::Chargeback, Self::Promotion, Self::Migration]
-            .into_iter()
-            .find(|reason| reason.number() == number)
+        Self::ALL.into_iter().find(|reason| reason.number() == number)
     }
 }
 
@@ -46,72 +64,126 @@ impl Cause {
     }
 }
 
-/// What a grant does with a game that is owned already.
+/// What a change does where there is nothing for it to change: a grant of an owned game, a revocation of one that is not owned.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum OnOwned {
+pub(crate) enum OnNothingToDo {
+    /// The whole request is refused.
     Refuse,
+    /// The change is left out.
     Skip,
 }
 
-/// What a revocation does with a game that is not owned.
+/// What must hold before the first operation.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Precondition {
+    NotOwned(Key),
+    Owned(Key),
+    /// Nothing that the customer owns, or only this game, changed after the revision.
+    UnchangedSince {
+        customer_id: CustomerId,
+        game_id: Option<GameId>,
+        revision: Revision,
+    },
+}
+
+/// How the stock of a limited edition is set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum OnNotOwned {
-    Refuse,
-    Skip,
+pub(crate) enum StockAmount {
+    /// All copies, those that are sold included.
+    Total(u64),
+    /// More copies.
+    Add(u64),
 }
 
-/// Gives games to a customer: all or none.
+/// One change that is asked for.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Grant {
-    pub(crate) customer_id: CustomerId,
-    /// At least one, each once.
-    pub(crate) game_ids: Vec<GameId>,
-    pub(crate) on_owned: OnOwned,
-    pub(crate) cause: Cause,
+pub(crate) enum Operation {
+    Grant {
+        key: Key,
+        on_owned: OnNothingToDo,
+        /// When the ownership ends by itself.
+        ends_at_ms: Option<u64>,
+    },
+    Revoke {
+        key: Key,
+        on_not_owned: OnNothingToDo,
+    },
+    /// Two different customers.
+    Transfer {
+        from: CustomerId,
+        to: CustomerId,
+        game_id: GameId,
+    },
+    /// Opens the reservation that is known by the request's own id.
+    Reserve {
+        key: Key,
+        hold_ms: u64,
+    },
+    Confirm {
+        reservation_id: ReservationId,
+    },
+    Release {
+        reservation_id: ReservationId,
+    },
+    SetStock {
+        game_id: GameId,
+        amount: StockAmount,
+    },
+    /// The arbiter's own: the time of an ownership ran out.
+    End {
+        key: Key,
+    },
+    /// The arbiter's own: the time of a reservation ran out.
+    Expire {
+        reservation_id: ReservationId,
+    },
 }
 
-/// Takes games from a customer: all or none.
+/// What is asked of the arbiter: all of it happens, or none.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Revoke {
-    pub(crate) customer_id: CustomerId,
-    /// At least one, each once.
-    pub(crate) game_ids: Vec<GameId>,
-    pub(crate) on_not_owned: OnNotOwned,
-    pub(crate) cause: Cause,
-}
-
-/// What can be asked of the arbiter.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Command {
-    Grant(Grant),
-    Revoke(Revoke),
+pub(crate) struct Command {
+    pub(crate) preconditions: Vec<Precondition>,
+    /// At least one, decided in this order.
+    pub(crate) operations: Vec<Operation>,
+    pub(crate) cause: Arc<Cause>,
 }
 
 impl Command {
-    /// Who and why.
-    pub(crate) fn cause(&self) -> &Cause {
-        match self {
-            Self::Grant(grant) => &grant.cause,
-            Self::Revoke(revoke) => &revoke.cause,
-        }
-    }
-
-    /// The state that a decision on the command depends on.
-    pub(crate) fn keys(&self) -> impl Iterator<Item = Key> {
-        let (customer_id, game_ids) = match self {
-            Self::Grant(grant) => (&grant.customer_id, &grant.game_ids),
-            Self::Revoke(revoke) => (&revoke.customer_id, &revoke.game_ids),
-        };
-        game_ids.iter().map(|game_id| (customer_id.clone(), game_id.clone()))
-    }
-
     /// About how many bytes the command takes while it waits.
     pub(crate) fn bytes(&self) -> usize {
-        let (customer_id, game_ids) = match self {
-            Self::Grant(grant) => (&grant.customer_id, &grant.game_ids),
-            Self::Revoke(revoke) => (&revoke.customer_id, &revoke.game_ids),
-        };
-        let games: usize = game_ids.iter().map(|game_id| 32 + game_id.as_str().len()).sum();
-        256 + customer_id.as_str().len() + self.cause().bytes() + games
+        let preconditions: usize = self.preconditions.iter().map(Precondition::bytes).sum();
+        let operations: usize = self.operations.iter().map(Operation::bytes).sum();
+        256 + self.cause.bytes() + preconditions + operations
+    }
+}
+
+fn key_bytes(key: &Key) -> usize {
+    32 + key.0.as_str().len() + key.1.as_str().len()
+}
+
+impl Precondition {
+    fn bytes(&self) -> usize {
+        match self {
+            Self::NotOwned(key) | Self::Owned(key) => key_bytes(key),
+            Self::UnchangedSince { customer_id, game_id, .. } => {
+                48 + customer_id.as_str().len() + game_id.as_ref().map_or(0, |game_id| game_id.as_str().len())
+            }
+        }
+    }
+}
+
+impl Operation {
+    fn bytes(&self) -> usize {
+        match self {
+            Self::Grant { key, .. }
+            | Self::Revoke { key, .. }
+            | Self::Reserve { key, .. }
+            | Self::End { key } => 16 + key_bytes(key),
+            Self::Transfer { from, to, game_id } => {
+                64 + from.as_str().len() + to.as_str().len() + game_id.as_str().len()
+            }
+            Self::SetStock { game_id, .. } => 48 + game_id.as_str().len(),
+            Self::Confirm { .. } | Self::Release { .. } | Self::Expire { .. } => 32,
+        }
     }
 }

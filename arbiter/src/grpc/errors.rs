@@ -5,7 +5,8 @@ use std::time::Duration;
 use gameshelf::errors::{ErrorBuilder, Reason};
 use tonic::Status;
 
-use crate::domain::{Command, CustomerId, GameId, RefusalKind};
+pub(super) use super::refusals::{Refused, refused};
+use crate::domain::Revision;
 use crate::sequencer::SubmitError;
 use crate::store::StoreError;
 use crate::watch::WatchError;
@@ -58,6 +59,15 @@ pub(super) fn submit(error: &SubmitError) -> Status {
         SubmitError::RequestIdReused => {
             builder(Reason::RequestIdReused).bad_field("request_id", "request_id stands for other content")
         }
+        SubmitError::RequestIdExpired { retention_ms } => {
+            builder(Reason::RequestIdExpired).with("retention_ms", retention_ms)
+        }
+        SubmitError::RequestIdAhead { limit_ms } => {
+            let told = format!(
+                "request_id is a version 7 UUID from more than {limit_ms} ms ahead of the arbiter's clock"
+            );
+            builder(Reason::InvalidFields).with("limit_ms", limit_ms).bad_field("request_id", told)
+        }
         SubmitError::StoreUnavailable => builder(Reason::StoreUnavailable).retry_after(RETRY_RECOVERY),
         SubmitError::OutcomeUnknown => builder(Reason::OutcomeUnknown).retry_after(RETRY_RECOVERY),
         SubmitError::NotLeader => builder(Reason::NotLeader).retry_after(RETRY_RECOVERY),
@@ -91,55 +101,44 @@ pub(super) fn watch(error: &WatchError) -> Status {
     }
 }
 
-/// A refusal: what was judged of a command that cannot be done.
-pub(super) struct Refused<'a> {
-    pub(super) command: &'a Command,
-    pub(super) items: &'a [(u32, RefusalKind)],
-    pub(super) revision: u64,
-    pub(super) token: String,
-    pub(super) replayed: bool,
+/// A revision that was asked for is beyond the newest one.
+pub(super) fn revision_unknown(revision: Revision, head: Revision) -> Status {
+    ErrorBuilder::new(
+        Reason::RevisionUnknown,
+        format!("revision {revision} is beyond the newest one, {head}"),
+    )
+    .with("revision", revision)
+    .with("head", head)
+    .build()
 }
 
-pub(super) fn refused(refused: &Refused<'_>) -> Status {
-    let (customer_id, game_ids): (&CustomerId, &[GameId]) = match refused.command {
-        Command::Grant(grant) => (&grant.customer_id, &grant.game_ids),
-        Command::Revoke(revoke) => (&revoke.customer_id, &revoke.game_ids),
-    };
-    let reason = match refused.items.first() {
-        Some((_, RefusalKind::NotOwned)) => Reason::NotOwned,
-        _ => Reason::AlreadyOwned,
-    };
-    let named = |item: &(u32, RefusalKind)| game_ids.get(item.0 as usize).map(|game_id| (game_id, item.1));
-    let named: Vec<(&GameId, RefusalKind)> = refused.items.iter().filter_map(named).collect();
-    // The details travel in a header, which has a limit: the first few games are named, and the number of all told.
-    let few = || named.iter().take(GAMES_NAMED);
-    let games: Vec<&str> = few().map(|(game_id, _)| game_id.as_str()).collect();
-    let what = match reason {
-        Reason::NotOwned => "does not own",
-        _ => "already owns",
-    };
-    let message = format!("customer {customer_id} {what} {}{}", games.join(", "), more(named.len()));
-    let mut error = ErrorBuilder::new(reason, message)
-        .with("customer_id", customer_id)
-        .with("game_ids", games.join(","))
-        .with("games", named.len())
-        .with("revision", refused.revision)
-        .with("token", &refused.token)
-        .with("replayed", refused.replayed);
-    for (game_id, kind) in few() {
-        let (precondition, description) = match kind {
-            RefusalKind::AlreadyOwned => ("NOT_OWNED", "the customer owns the game already"),
-            RefusalKind::NotOwned => ("OWNED", "the customer does not own the game"),
-        };
-        let subject = format!("customers/{customer_id}/games/{game_id}");
-        error = error.failed_precondition(precondition, &subject, description);
-    }
-    error.build()
+/// This arbiter can no longer prove that it is the one that writes.
+pub(super) fn lease_over() -> Status {
+    let told = "this arbiter cannot prove that it still leads; a strong read would perhaps be stale";
+    ErrorBuilder::new(Reason::NotLeader, told).retry_after(RETRY_RECOVERY).build()
 }
 
-/// The most games that a refusal names.
-const GAMES_NAMED: usize = 8;
+/// What this arbiter has is older than asked for.
+pub(super) fn too_old(age: Duration, limit: Duration) -> Status {
+    let (age_ms, limit_ms) = (age.as_millis(), limit.as_millis());
+    let told = format!("what there is may be {age_ms} ms old, and was asked to be at most {limit_ms} ms old");
+    ErrorBuilder::new(Reason::FreshnessUnavailable, told)
+        .with("age_ms", age_ms)
+        .with("limit_ms", limit_ms)
+        .retry_after(RETRY_RECOVERY)
+        .build()
+}
 
-fn more(games: usize) -> String {
-    if games > GAMES_NAMED { format!(" and {} more", games - GAMES_NAMED) } else { String::new() }
+/// There is no such reservation, or none any more.
+pub(super) fn reservation_unknown(reservation_id: impl std::fmt::Display) -> Status {
+    ErrorBuilder::new(Reason::ReservationUnknown, format!("there is no reservation {reservation_id}"))
+        .with("reservation_id", reservation_id)
+        .build()
+}
+
+/// A game has no stock.
+pub(super) fn stock_unknown(game_id: impl std::fmt::Display) -> Status {
+    ErrorBuilder::new(Reason::StockUnknown, format!("{game_id} is not a limited edition"))
+        .with("game_id", game_id)
+        .build()
 }

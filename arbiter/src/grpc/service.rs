@@ -1,104 +1,21 @@
-//! The service: each method parses, asks the sequencer, the store or Watch, and converts the answer.
-
-use std::collections::HashMap;
-use std::sync::{Arc, OnceLock};
+//! The service: each method parses, asks, and converts the answer.
 
 use futures_util::stream;
-use gameshelf::fields::Fields;
 use gameshelf::proto::arbiter::v1 as wire;
 use gameshelf::proto::arbiter::v1::arbiter_service_server::ArbiterService;
-use gameshelf::tokens::Token;
 use tonic::codegen::BoxStream;
 use tonic::{Request, Response, Status};
-use tracing::info_span;
 
-use super::errors::{self, Refused, TokenProblem};
-use super::paging::PageStart;
-use super::requests::{self, Asked, RequestLimits, WatchStart, Write};
-use super::responses;
-use crate::domain::{Command, Key, Revision, Verdict};
-use crate::sequencer::{Answer, SequencerHandle, Submission};
-use crate::store::SharedStore;
-use crate::watch::{Hub, Start, Watches};
-
-/// What serves requests once the store is open.
-#[derive(Debug)]
-pub(crate) struct Core {
-    pub(crate) sequencer: SequencerHandle,
-    pub(crate) store: SharedStore,
-    pub(crate) hub: Arc<Hub>,
-    pub(crate) watches: Watches,
-    /// Names the store; its revision is of no meaning.
-    pub(crate) identity: Token,
-}
-
-/// Empty until the store is open.
-pub(crate) type CoreSlot = Arc<OnceLock<Core>>;
+use super::core::{Core, CoreSlot, Written};
+use super::requests::{self, Asked, RequestLimits, WatchStart};
+use super::{errors, responses};
+use crate::watch::Start;
 
 /// The service on the wire.
 #[derive(Clone, Debug)]
 pub(crate) struct ArbiterGrpc {
     core: CoreSlot,
     limits: RequestLimits,
-}
-
-impl Core {
-    fn token(&self, revision: Revision) -> Token {
-        self.identity.at(revision)
-    }
-
-    /// The newest acknowledged revision, or why a token from elsewhere cannot be compared with it.
-    fn present(&self, asked: Asked) -> Result<Revision, Status> {
-        let head = self.hub.head();
-        if let Asked::AtLeast(token) = asked {
-            self.check_token(token, head)?;
-        }
-        Ok(head)
-    }
-
-    fn check_token(&self, token: Token, head: Revision) -> Result<(), Status> {
-        if token.store_id != self.identity.store_id {
-            return Err(errors::token_problem(TokenProblem::Foreign));
-        }
-        if token.incarnation != self.identity.incarnation || token.revision > head {
-            let problem = TokenProblem::Unknown { revision: token.revision, head };
-            return Err(errors::token_problem(problem));
-        }
-        Ok(())
-    }
-
-    /// Puts a write into the one order and waits for its outcome. A refusal is an error.
-    async fn write(&self, write: Write) -> Result<Written, Status> {
-        // From queue to commit. It is a child of the call's span, so it belongs to the caller's trace.
-        let span =
-            info_span!("arbiter.request", request.id = %write.request_id, batch.size = tracing::field::Empty);
-        let command = write.command.clone();
-        let submission = Submission { request_id: write.request_id, command: write.command, span };
-        let Answer { outcome, replayed } =
-            self.sequencer.submit(submission).await.map_err(|error| errors::submit(&error))?;
-        let token = self.token(outcome.revision).to_string();
-        match outcome.verdict {
-            Verdict::Accepted { changed } => {
-                Ok(Written { command, changed, revision: outcome.revision, token, replayed })
-            }
-            Verdict::Refused { items } => Err(errors::refused(&Refused {
-                command: &command,
-                items: &items,
-                revision: outcome.revision,
-                token,
-                replayed,
-            })),
-        }
-    }
-}
-
-/// A write that was accepted.
-struct Written {
-    command: Command,
-    changed: Vec<bool>,
-    revision: Revision,
-    token: String,
-    replayed: bool,
 }
 
 impl ArbiterGrpc {
@@ -111,102 +28,122 @@ impl ArbiterGrpc {
     }
 }
 
+type Answer<T> = Result<Response<T>, Status>;
+
 #[tonic::async_trait]
 impl ArbiterService for ArbiterGrpc {
-    async fn grant(
-        &self,
-        request: Request<wire::GrantRequest>,
-    ) -> Result<Response<wire::GrantResponse>, Status> {
+    async fn grant(&self, request: Request<wire::GrantRequest>) -> Answer<wire::GrantResponse> {
         let write = requests::grant(request.get_ref(), &self.limits)?;
-        let written = self.core()?.write(write).await?;
-        let results = match &written.command {
-            Command::Grant(grant) => responses::grant_results(&grant.game_ids, &written.changed),
-            Command::Revoke(_) => Vec::new(),
-        };
-        let Written { revision, token, replayed, .. } = written;
+        let Written { command, changed, revision, token, replayed, .. } = self.core()?.write(write).await?;
+        let results = responses::grant_results(&command, &changed);
         Ok(Response::new(wire::GrantResponse { revision, token, replayed, results }))
     }
 
-    async fn revoke(
-        &self,
-        request: Request<wire::RevokeRequest>,
-    ) -> Result<Response<wire::RevokeResponse>, Status> {
+    async fn revoke(&self, request: Request<wire::RevokeRequest>) -> Answer<wire::RevokeResponse> {
         let write = requests::revoke(request.get_ref(), &self.limits)?;
-        let written = self.core()?.write(write).await?;
-        let results = match &written.command {
-            Command::Revoke(revoke) => responses::revoke_results(&revoke.game_ids, &written.changed),
-            Command::Grant(_) => Vec::new(),
-        };
-        let Written { revision, token, replayed, .. } = written;
+        let Written { command, changed, revision, token, replayed, .. } = self.core()?.write(write).await?;
+        let results = responses::revoke_results(&command, &changed);
         Ok(Response::new(wire::RevokeResponse { revision, token, replayed, results }))
+    }
+
+    async fn commit(&self, request: Request<wire::CommitRequest>) -> Answer<wire::CommitResponse> {
+        let write = requests::commit(request.get_ref(), &self.limits)?;
+        let Written { changed, revision, token, replayed, .. } = self.core()?.write(write).await?;
+        let results = changed.into_iter().map(|changed| wire::OperationResult { changed }).collect();
+        Ok(Response::new(wire::CommitResponse { revision, token, replayed, results }))
+    }
+
+    async fn transfer(&self, request: Request<wire::TransferRequest>) -> Answer<wire::TransferResponse> {
+        let write = requests::transfer(request.get_ref(), &self.limits)?;
+        let Written { revision, token, replayed, .. } = self.core()?.write(write).await?;
+        Ok(Response::new(wire::TransferResponse { revision, token, replayed }))
+    }
+
+    async fn reserve(&self, request: Request<wire::ReserveRequest>) -> Answer<wire::ReserveResponse> {
+        let write = requests::reserve(request.get_ref(), &self.limits)?;
+        let Written { request_id, expires_at_ms, revision, token, replayed, .. } =
+            self.core()?.write(write).await?;
+        let expire_time = expires_at_ms.map(responses::timestamp);
+        let reservation_id = request_id.to_string();
+        Ok(Response::new(wire::ReserveResponse { revision, token, replayed, reservation_id, expire_time }))
+    }
+
+    async fn confirm_reservation(
+        &self,
+        request: Request<wire::ConfirmReservationRequest>,
+    ) -> Answer<wire::ConfirmReservationResponse> {
+        let write = requests::confirm(request.get_ref())?;
+        let Written { revision, token, replayed, .. } = self.core()?.write(write).await?;
+        Ok(Response::new(wire::ConfirmReservationResponse { revision, token, replayed }))
+    }
+
+    async fn release_reservation(
+        &self,
+        request: Request<wire::ReleaseReservationRequest>,
+    ) -> Answer<wire::ReleaseReservationResponse> {
+        let write = requests::release(request.get_ref())?;
+        let Written { revision, token, replayed, .. } = self.core()?.write(write).await?;
+        Ok(Response::new(wire::ReleaseReservationResponse { revision, token, replayed }))
+    }
+
+    async fn get_reservation(
+        &self,
+        request: Request<wire::GetReservationRequest>,
+    ) -> Answer<wire::GetReservationResponse> {
+        let (reservation_id, asked) = requests::reservation(request.get_ref())?;
+        Ok(Response::new(self.core()?.reservation(reservation_id, asked).await?))
+    }
+
+    async fn set_stock(&self, request: Request<wire::SetStockRequest>) -> Answer<wire::SetStockResponse> {
+        let write = requests::set_stock(request.get_ref())?;
+        let Written { revision, token, replayed, .. } = self.core()?.write(write).await?;
+        Ok(Response::new(wire::SetStockResponse { revision, token, replayed }))
+    }
+
+    async fn get_stock(&self, request: Request<wire::GetStockRequest>) -> Answer<wire::GetStockResponse> {
+        let (game_id, asked) = requests::stock(request.get_ref())?;
+        Ok(Response::new(self.core()?.stock(&game_id, asked)?))
     }
 
     async fn check_ownership(
         &self,
         request: Request<wire::CheckOwnershipRequest>,
-    ) -> Result<Response<wire::CheckOwnershipResponse>, Status> {
+    ) -> Answer<wire::CheckOwnershipResponse> {
         let check = requests::check(request.get_ref(), &self.limits)?;
-        let core = self.core()?;
-        let at = core.present(check.asked)?;
-        let owned = core.store.check(at, &check.keys).await.map_err(|error| errors::store(&error))?;
-        let since: HashMap<Key, Revision> = owned
-            .into_iter()
-            .map(|entitlement| ((entitlement.customer_id, entitlement.game_id), entitlement.valid_from))
-            .collect();
-        let answers = check.keys.iter().map(|key| since.get(key).copied());
-        let answers = answers.map(|since| wire::OwnershipAnswer {
-            owned: since.is_some(),
-            since_revision: since.unwrap_or_default(),
-        });
-        let provenance = Some(responses::provenance(core.token(at)));
-        Ok(Response::new(wire::CheckOwnershipResponse { answers: answers.collect(), provenance }))
+        Ok(Response::new(self.core()?.check(check).await?))
     }
 
     async fn list_entitlements(
         &self,
         request: Request<wire::ListEntitlementsRequest>,
-    ) -> Result<Response<wire::ListEntitlementsResponse>, Status> {
-        let request = request.into_inner();
-        let list = requests::list(&request, &self.limits)?;
-        let core = self.core()?;
-        let head = core.present(list.asked)?;
-        let start = page_start(core, &request.page_token, &list, head)?;
-        let (at, after) = start.map_or((head, None), |start| (start.revision, Some(start.after)));
-        // One more than the page tells whether there is another page.
-        let mut entitlements = core
-            .store
-            .list(at, &list.customer_id, after.as_ref(), list.page_size + 1)
-            .await
-            .map_err(|error| errors::store(&error))?;
-        let more = entitlements.len() > list.page_size as usize;
-        entitlements.truncate(list.page_size as usize);
-        let next_page_token = match entitlements.last() {
-            Some(last) if more => {
-                let next = PageStart { revision: at, after: last.game_id.clone() };
-                next.encode(core.identity, &list.customer_id)
-            }
-            _ => String::new(),
-        };
-        Ok(Response::new(wire::ListEntitlementsResponse {
-            entitlements: entitlements.iter().map(responses::entitlement).collect(),
-            next_page_token,
-            provenance: Some(responses::provenance(core.token(at))),
-        }))
+    ) -> Answer<wire::ListEntitlementsResponse> {
+        let list = requests::list(request.get_ref(), &self.limits)?;
+        Ok(Response::new(self.core()?.list(list, &request.get_ref().page_token).await?))
     }
 
-    async fn get_head(
+    async fn list_history(
         &self,
-        _request: Request<wire::GetHeadRequest>,
-    ) -> Result<Response<wire::GetHeadResponse>, Status> {
+        request: Request<wire::ListHistoryRequest>,
+    ) -> Answer<wire::ListHistoryResponse> {
+        let history = requests::history(request.get_ref(), &self.limits)?;
+        Ok(Response::new(self.core()?.history(history, &request.get_ref().page_token).await?))
+    }
+
+    async fn explain_ownership(
+        &self,
+        request: Request<wire::ExplainOwnershipRequest>,
+    ) -> Answer<wire::ExplainOwnershipResponse> {
+        let explain = requests::explain(request.get_ref())?;
+        Ok(Response::new(self.core()?.explain(explain).await?))
+    }
+
+    async fn get_head(&self, _request: Request<wire::GetHeadRequest>) -> Answer<wire::GetHeadResponse> {
         let core = self.core()?;
-        let provenance = Some(responses::provenance(core.token(core.hub.head())));
+        let provenance = Some(core.provenance(core.cache.head(), Asked::Strong)?);
         Ok(Response::new(wire::GetHeadResponse { provenance }))
     }
 
-    async fn watch(
-        &self,
-        request: Request<wire::WatchRequest>,
-    ) -> Result<Response<BoxStream<wire::WatchResponse>>, Status> {
+    async fn watch(&self, request: Request<wire::WatchRequest>) -> Answer<BoxStream<wire::WatchResponse>> {
         let start = requests::watch(request.get_ref())?;
         let core = self.core()?;
         let start = match start {
@@ -227,23 +164,4 @@ impl ArbiterService for ArbiterGrpc {
         });
         Ok(Response::new(Box::pin(responses)))
     }
-}
-
-/// Where the asked page begins; none for the first page.
-fn page_start(
-    core: &Core,
-    page_token: &str,
-    list: &requests::List,
-    head: Revision,
-) -> Result<Option<PageStart>, Status> {
-    if page_token.is_empty() {
-        return Ok(None);
-    }
-    let mut fields = Fields::new();
-    let start = fields.take("page_token", PageStart::decode(page_token, core.identity, &list.customer_id));
-    let start = start.filter(|start| start.revision <= head);
-    if start.is_none() && fields.is_ok() {
-        fields.wrong("page_token", "is from beyond what the store knows");
-    }
-    fields.finish(start).map(Some)
 }

@@ -2,10 +2,12 @@
 //! written to after.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use super::request::{Answer, SubmitError};
-use crate::domain::{Command, Commit, Outcome, RequestId, Revision, State, decide};
-use crate::store::{Batch, Loaded, StoredRequest};
+use super::retention::Retention;
+use crate::domain::{Command, Commit, Key, Moment, Outcome, RequestId, Revision, Rules, State, decide};
+use crate::store::{Batch, StoredRequest};
 
 /// A request as the batch sees it.
 #[derive(Debug)]
@@ -17,58 +19,107 @@ pub(super) struct Item<'a> {
     pub(super) traceparent: &'a str,
 }
 
+/// What the arbiter itself does in a batch, before the requests: it ends what is due.
+#[derive(Debug)]
+pub(super) struct OwnItem {
+    pub(super) request_id: RequestId,
+    pub(super) command: Command,
+}
+
+/// What a batch is decided by, beside the state.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Terms<'a> {
+    /// The newest committed revision.
+    pub(super) head: Revision,
+    pub(super) now_ms: u64,
+    pub(super) rules: &'a Rules,
+    pub(super) retention: &'a Retention,
+}
+
 /// What to write, and what to answer once it is written: one answer for each item, in order.
 #[derive(Debug)]
 pub(super) struct Decided {
     pub(super) batch: Batch,
     pub(super) answers: Vec<Result<Answer, SubmitError>>,
+    /// Keys that were taken for absent, which writing the batch does not prove.
+    pub(super) unproven: Vec<Key>,
 }
 
-/// Decides a batch on top of `head`, the newest committed revision.
+/// Decides a batch on top of the newest committed revision.
 ///
-/// A request id that has an outcome, stored or made earlier in this batch, gets that outcome again and has no effect.
-/// A request that changes something takes the next revision; one that changes nothing, or is refused, takes none.
-pub(super) fn decide_batch(items: &[Item<'_>], loaded: Loaded, head: Revision, now_ms: u64) -> Decided {
-    let mut known: HashMap<RequestId, StoredRequest> =
-        loaded.requests.into_iter().map(|request| (request.request_id, request)).collect();
-    let mut state = State::new(loaded.entitlements);
-    let mut revision = head;
-    let mut batch = Batch::default();
+/// A request id that has an outcome, stored (`known`) or made earlier in this batch, gets that outcome again and has no
+/// effect. A request that changes something takes the next revision; one that changes nothing, or is refused, takes none.
+pub(super) fn decide_batch(
+    own: &[OwnItem],
+    items: &[Item<'_>],
+    known: Vec<StoredRequest>,
+    state: State<'_>,
+    terms: Terms<'_>,
+) -> Decided {
+    let mut deciding = Deciding { state, terms, revision: terms.head, batch: Batch::default() };
+    for item in own {
+        deciding.decide(item.request_id, &item.command, "");
+    }
+    let mut known: HashMap<RequestId, Arc<StoredRequest>> =
+        known.into_iter().map(|request| (request.request_id, Arc::new(request))).collect();
     let mut answers = Vec::with_capacity(items.len());
     for item in items {
+        answers.push(deciding.answer(item, &mut known));
+    }
+    let unproven = deciding.state.unproven();
+    let mut batch = deciding.batch;
+    batch.effects = deciding.state.into_effects();
+    Decided { batch, answers, unproven }
+}
+
+struct Deciding<'a> {
+    state: State<'a>,
+    terms: Terms<'a>,
+    /// The newest revision, those of this batch included.
+    revision: Revision,
+    batch: Batch,
+}
+
+impl Deciding<'_> {
+    fn answer(
+        &mut self,
+        item: &Item<'_>,
+        known: &mut HashMap<RequestId, Arc<StoredRequest>>,
+    ) -> Result<Answer, SubmitError> {
+        self.terms.retention.check(item.request_id, self.terms.now_ms)?;
         if let Some(earlier) = known.get(&item.request_id) {
-            answers.push(if earlier.content_hash == item.content_hash {
+            return if earlier.content_hash == item.content_hash {
                 Ok(Answer { outcome: earlier.outcome.clone(), replayed: true })
             } else {
                 Err(SubmitError::RequestIdReused)
-            });
-            continue;
-        }
-        let decision = decide(item.command, &state);
-        if !decision.changes.is_empty() {
-            revision += 1;
-            let commit = Commit {
-                revision,
-                request_id: item.request_id,
-                committed_at_ms: now_ms,
-                cause: item.command.cause().clone(),
-                changes: decision.changes,
-                traceparent: item.traceparent.to_owned(),
             };
-            state.apply(&commit);
-            batch.commits.push(commit);
         }
-        let outcome = Outcome { revision, verdict: decision.verdict };
-        let request = StoredRequest {
+        let outcome = self.decide(item.request_id, item.command, item.traceparent);
+        let request = Arc::new(StoredRequest {
             request_id: item.request_id,
             content_hash: item.content_hash,
             outcome: outcome.clone(),
-            decided_at_ms: now_ms,
-        };
-        known.insert(item.request_id, request.clone());
-        batch.requests.push(request);
-        answers.push(Ok(Answer { outcome, replayed: false }));
+            decided_at_ms: self.terms.now_ms,
+        });
+        known.insert(item.request_id, Arc::clone(&request));
+        self.batch.requests.push(request);
+        Ok(Answer { outcome, replayed: false })
     }
-    batch.effects = state.into_effects();
-    Decided { batch, answers }
+
+    fn decide(&mut self, request_id: RequestId, command: &Command, traceparent: &str) -> Outcome {
+        let moment = Moment { head: self.revision, now_ms: self.terms.now_ms };
+        let decision = decide(request_id, command, &mut self.state, moment, self.terms.rules);
+        if !decision.changes.is_empty() {
+            self.revision += 1;
+            self.batch.commits.push(Commit {
+                revision: self.revision,
+                request_id,
+                committed_at_ms: self.terms.now_ms,
+                cause: Arc::clone(&command.cause),
+                changes: decision.changes,
+                traceparent: traceparent.to_owned(),
+            });
+        }
+        Outcome { revision: self.revision, verdict: decision.verdict }
+    }
 }

@@ -11,6 +11,7 @@ pub(super) struct Metrics {
     batch_size: Histogram<u64>,
     commit_seconds: Histogram<f64>,
     settled: Counter<u64>,
+    assumed_wrongly: Counter<u64>,
 }
 
 impl Metrics {
@@ -42,6 +43,13 @@ impl Metrics {
                 .with_description("Times that a new epoch was committed because the store's answer was lost.")
                 .with_unit("{epoch}")
                 .build(),
+            assumed_wrongly: meter
+                .u64_counter("gameshelf.arbiter.batch.assumed_wrongly")
+                .with_description(
+                    "Batches that were decided again because something was not as new as assumed.",
+                )
+                .with_unit("{batch}")
+                .build(),
         }
     }
 
@@ -60,6 +68,10 @@ impl Metrics {
     pub(super) fn committed(&self, batch_size: usize, seconds: f64) {
         self.batch_size.record(batch_size as u64, &[]);
         self.commit_seconds.record(seconds, &[]);
+    }
+
+    pub(super) fn assumed_wrongly(&self) {
+        self.assumed_wrongly.add(1, &[]);
     }
 
     pub(super) fn settled(&self) {

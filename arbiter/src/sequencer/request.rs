@@ -1,14 +1,17 @@
 //! What is asked of the sequencer, and what it answers.
 
+use std::sync::Arc;
+
 use tracing::Span;
 
+use super::SequencerError;
 use crate::domain::{Command, Outcome, RequestId};
 
 /// A request on its way to the sequencer.
 #[derive(Debug)]
 pub(crate) struct Submission {
     pub(crate) request_id: RequestId,
-    pub(crate) command: Command,
+    pub(crate) command: Arc<Command>,
     /// The request's own span, from queue to commit.
     pub(crate) span: Span,
 }
@@ -33,6 +36,12 @@ pub(crate) enum SubmitError {
     /// The request id stands for other content. Nothing was written.
     #[error("the request id was used before for a request with other content")]
     RequestIdReused,
+    /// The request id is older than outcomes are kept. Nothing was written.
+    #[error("the request id is older than {retention_ms} ms, for which outcomes are kept")]
+    RequestIdExpired { retention_ms: u64 },
+    /// The request id is from ahead of this clock. Nothing was written.
+    #[error("the request id is from more than {limit_ms} ms ahead of the arbiter's clock")]
+    RequestIdAhead { limit_ms: u64 },
     /// The store cannot be reached. Nothing was written.
     #[error("the store cannot be reached; nothing was written")]
     StoreUnavailable,
@@ -48,4 +57,13 @@ pub(crate) enum SubmitError {
     /// The sequencer has ended. Nothing was written.
     #[error("the arbiter is stopping; nothing was written")]
     Stopped,
+}
+
+impl From<&SequencerError> for SubmitError {
+    fn from(error: &SequencerError) -> Self {
+        match error {
+            SequencerError::Fenced => Self::NotLeader,
+            SequencerError::Fatal(_) => Self::OutcomeUnknown,
+        }
+    }
 }

@@ -1,10 +1,11 @@
 //! Takes a batch through the store: load, decide, commit, answer. And settles what the store leaves unknown.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use mesh::environment::Environment;
+use mesh::telemetry::CALL_TARGET;
 use opentelemetry::KeyValue;
 use opentelemetry::trace::TraceContextExt;
 use tokio::sync::watch;
@@ -13,14 +14,21 @@ use tracing::{Instrument, Span, info_span};
 use tracing_opentelemetry::OpenTelemetrySpanExt;
 use uuid::Uuid;
 
-use super::batch::{Decided, Item, decide_batch};
+use super::batch::{Decided, Item, Terms, decide_batch};
 use super::envelope::Envelope;
+use super::expiry::Expiry;
+use super::knowledge::{Look, Sources, needs};
 use super::metrics::Metrics;
 use super::request::{Answer, SubmitError};
+use super::retention::Retention;
 use super::{Lead, SequencerError, SequencerLimits};
-use crate::domain::{Key, RequestId};
+use crate::cache::Cache;
+use crate::domain::{GameId, Outcome, RequestId, Stock};
 use crate::store::{CommitError, Head, SharedStore, StoreError};
 use crate::watch::Hub;
+
+/// For how many batches the store is asked first after one was decided on a wrong assumption.
+const LOOK_FIRST_BATCHES: u32 = 16;
 
 /// Why a batch could not be written.
 #[derive(Debug)]
@@ -31,6 +39,8 @@ enum WriteError {
     Refused,
     /// It may have been written.
     Unknown,
+    /// Nothing was written: something that was assumed to be absent is there.
+    Conflict,
     /// This process must not write any more.
     Ended(SequencerError),
 }
@@ -51,6 +61,15 @@ pub(super) struct Writer {
     /// Whether the head is known; it is not after an error, until a new epoch is committed.
     settled: bool,
     hub: Arc<Hub>,
+    cache: Arc<Cache>,
+    /// The stocks as of the head.
+    stocks: HashMap<GameId, Stock>,
+    expiry: Expiry,
+    retention: Retention,
+    /// For how many more batches the store is asked before they are decided.
+    look_first: u32,
+    /// What this batch tried to write by a COMMIT whose answer was lost: found in the store, it is no repeat.
+    unsettled: HashMap<RequestId, Outcome>,
     environment: Environment,
     limits: SequencerLimits,
     metrics: Arc<Metrics>,
@@ -59,11 +78,26 @@ pub(super) struct Writer {
 }
 
 impl Writer {
-    pub(super) fn new(lead: Lead, hub: Arc<Hub>, environment: Environment, limits: SequencerLimits) -> Self {
-        let Lead { store, leader_id, head } = lead;
-        let metrics = Arc::new(Metrics::new());
-        let reachable = watch::Sender::new(true);
-        Self { store, leader_id, head, settled: true, hub, environment, limits, metrics, reachable }
+    pub(super) fn new(lead: Lead, environment: Environment, limits: SequencerLimits) -> Self {
+        let retention =
+            Retention { retention_ms: limits.request_retention_ms, mark_ms: lead.start.trim_mark_ms };
+        Self {
+            store: lead.store,
+            leader_id: lead.leader_id,
+            head: lead.start.head,
+            settled: true,
+            hub: lead.hub,
+            cache: lead.cache,
+            stocks: lead.start.stocks,
+            expiry: Expiry::new(lead.start.next_due_ms, limits.batch_requests),
+            retention,
+            look_first: 0,
+            unsettled: HashMap::new(),
+            environment,
+            limits,
+            metrics: Arc::new(Metrics::new()),
+            reachable: watch::Sender::new(true),
+        }
     }
 
     pub(super) fn metrics(&self) -> Arc<Metrics> {
@@ -74,14 +108,35 @@ impl Writer {
         self.reachable.subscribe()
     }
 
-    /// Writes a batch and answers every request of it.
+    /// How long until there is something to do without a request: something is due, or the store is to be asked again.
+    pub(super) fn idle_for(&self) -> Option<Duration> {
+        if !self.settled {
+            return Some(Duration::from_millis(self.limits.settle_pause_ms));
+        }
+        self.expiry.due_in(self.environment.clock.unix_ms())
+    }
+
+    /// Does what is to be done without a request.
+    pub(super) async fn wake(&mut self) -> Result<(), SequencerError> {
+        if self.settled { self.write(Vec::new()).await } else { self.probe().await }
+    }
+
+    /// Raises the time before which request ids are refused, and returns it: outcomes of before it may be forgotten from now
+    /// on, since no batch is being written.
+    pub(super) fn raise_trim_mark(&mut self) -> u64 {
+        self.retention.mark_ms = self.retention.next_mark_ms(self.environment.clock.unix_ms());
+        self.retention.mark_ms
+    }
+
+    /// Writes a batch, with what is due, and answers every request of it.
     pub(super) async fn write(&mut self, mut envelopes: Vec<Envelope>) -> Result<(), SequencerError> {
         // Whoever gave up before the batch began is not served any more: nothing of theirs was written.
         envelopes.retain(|envelope| !envelope.is_abandoned());
-        if envelopes.is_empty() {
+        if envelopes.is_empty() && !self.expiry.is_due(self.environment.clock.unix_ms()) {
             return Ok(());
         }
         let span = info_span!(
+            target: CALL_TARGET,
             parent: None,
             "arbiter.batch",
             batch.size = envelopes.len(),
@@ -89,23 +144,30 @@ impl Writer {
             revision = tracing::field::Empty,
         );
         link(&span, &envelopes);
-        self.write_or_settle(envelopes).instrument(span).await
+        let written = self.write_or_settle(envelopes).instrument(span).await;
+        self.unsettled.clear();
+        written
     }
 
     async fn write_or_settle(&mut self, envelopes: Vec<Envelope>) -> Result<(), SequencerError> {
-        match self.attempt(&envelopes, &HashSet::new()).await {
+        match self.attempt(&envelopes).await {
             Ok(answers) => {
                 answer_all(envelopes, answers);
                 Ok(())
             }
-            // The store does not take them together: each is tried alone, so that one cannot harm the others.
-            Err(WriteError::Refused) if envelopes.len() > 1 => {
+            // The store does not take them together: what is due and each request is tried alone, so that one cannot harm
+            // the others.
+            Err(WriteError::Refused | WriteError::Conflict)
+                if envelopes.len() > 1 || self.is_own(&envelopes) =>
+            {
+                Box::pin(self.write_or_settle(Vec::new())).await?;
                 for envelope in envelopes {
                     Box::pin(self.write_or_settle(vec![envelope])).await?;
                 }
                 Ok(())
             }
-            Err(WriteError::Refused) => {
+            Err(WriteError::Refused | WriteError::Conflict) => {
+                self.expiry.put_off(self.environment.clock.unix_ms());
                 answer_error(envelopes, &SubmitError::Defect);
                 Ok(())
             }
@@ -119,78 +181,120 @@ impl Writer {
         }
     }
 
-    /// One attempt at a batch. `unsettled` are requests whose outcome, if one is found, is that of this very batch.
+    /// Whether a batch has something of the arbiter's own beside its requests.
+    fn is_own(&self, envelopes: &[Envelope]) -> bool {
+        !envelopes.is_empty() && self.expiry.is_due(self.environment.clock.unix_ms())
+    }
+
+    /// One attempt at a batch.
     async fn attempt(
         &mut self,
         envelopes: &[Envelope],
-        unsettled: &HashSet<RequestId>,
     ) -> Result<Vec<Result<Answer, SubmitError>>, WriteError> {
         if !self.settled {
             self.lead_again().await?;
         }
         let items: Vec<Item<'_>> = envelopes.iter().map(Envelope::item).collect();
-        let ids: Vec<RequestId> = items.iter().map(|item| item.request_id).collect();
-        let keys: HashSet<Key> = items.iter().flat_map(|item| item.command.keys()).collect();
-        let keys: Vec<Key> = keys.into_iter().collect();
-        let loaded = self.store.load(&ids, &keys).await?;
-        let mut decided = decide_batch(&items, loaded, self.head.revision, self.environment.clock.unix_ms());
-        for envelope in envelopes {
-            envelope
-                .submission
-                .span
-                .add_event("decided", vec![KeyValue::new("batch.size", signed(envelopes.len()))]);
+        let mut look = Look::AtCache;
+        if self.look_first > 0 || !self.unsettled.is_empty() {
+            self.look_first = self.look_first.saturating_sub(1);
+            look = Look::AtStore;
         }
+        let decided = match self.decide_and_commit(envelopes, &items, look).await {
+            Err(WriteError::Conflict) if look == Look::AtCache => {
+                self.metrics.assumed_wrongly();
+                self.look_first = LOOK_FIRST_BATCHES;
+                self.decide_and_commit(envelopes, &items, Look::AtStore).await
+            }
+            decided => decided,
+        };
+        let mut decided = decided?;
         for (answer, item) in decided.answers.iter_mut().zip(&items) {
+            // The first one only: the same request twice in a batch is a repeat all the same.
             if let Ok(answer) = answer
-                && unsettled.contains(&item.request_id)
+                && self.unsettled.remove(&item.request_id).is_some_and(|tried| tried == answer.outcome)
             {
                 answer.replayed = false;
             }
         }
-        self.commit(&decided).await?;
-        self.publish(decided.batch.commits);
-        Ok(decided.answers)
+        let answers = std::mem::take(&mut decided.answers);
+        self.publish(decided);
+        Ok(answers)
     }
 
-    /// Commits a new epoch, unless another process took over since.
+    async fn decide_and_commit(
+        &mut self,
+        envelopes: &[Envelope],
+        items: &[Item<'_>],
+        look: Look,
+    ) -> Result<Decided, WriteError> {
+        let now_ms = self.environment.clock.unix_ms();
+        let own = self.expiry.due(&self.store, &*self.environment.random, now_ms).await?;
+        let ids: Vec<RequestId> = items.iter().map(|item| item.request_id).collect();
+        let needs = needs(&own, items);
+        let rules = self.limits.rules;
+        let terms = Terms { head: self.head.revision, now_ms, rules: &rules, retention: &self.retention };
+        let sources = Sources { store: &self.store, cache: &self.cache, stocks: &self.stocks };
+        if look == Look::AtCache && needs.is_only_keys() {
+            let (state, known) = sources.gather(needs.clone(), &ids, Look::AtCache).await?;
+            let decided = decide_batch(&own, items, known, state, terms);
+            if decided.unproven.is_empty() {
+                self.commit(envelopes, &decided).await?;
+                return Ok(decided);
+            }
+        }
+        let (state, known) = sources.gather(needs, &ids, Look::AtStore).await?;
+        let decided = decide_batch(&own, items, known, state, terms);
+        self.commit(envelopes, &decided).await?;
+        Ok(decided)
+    }
+
+    /// Commits a new epoch, unless another process took over since, and learns anew what is kept in memory.
     async fn lead_again(&mut self) -> Result<(), WriteError> {
         let head = self.store.lead(self.leader_id, false).await?;
-        self.head = head.ok_or(WriteError::Ended(SequencerError::Fenced))?;
-        self.hub.advance(self.head.revision);
+        let head = head.ok_or(WriteError::Ended(SequencerError::Fenced))?;
+        let start = super::Start::read(&*self.store, head).await?;
+        self.head = head;
+        self.expiry.restart(start.next_due_ms);
+        self.cache.restart(head.revision, start.stocks.clone());
+        self.stocks = start.stocks;
+        self.hub.advance(head.revision);
         self.settled = true;
         self.reachable.send_replace(true);
         Ok(())
     }
 
     /// Asks a store that did not answer whether it does again, so that recovery does not wait for a request.
-    pub(super) async fn probe(&mut self) -> Result<(), SequencerError> {
+    async fn probe(&mut self) -> Result<(), SequencerError> {
         match self.lead_again().await {
             Err(WriteError::Ended(error)) => Err(error),
             Err(_) | Ok(()) => Ok(()),
         }
     }
 
-    /// Whether the head is known. When it is not, [`Writer::probe`] finds out.
-    pub(super) fn is_settled(&self) -> bool {
-        self.settled
-    }
-
-    async fn commit(&mut self, decided: &Decided) -> Result<(), WriteError> {
-        if decided.batch.requests.is_empty() {
+    async fn commit(&mut self, envelopes: &[Envelope], decided: &Decided) -> Result<(), WriteError> {
+        for envelope in envelopes.iter().filter(|envelope| envelope.is_observed()) {
+            let size = KeyValue::new("batch.size", signed(envelopes.len()));
+            envelope.submission.span.add_event("decided", vec![size]);
+        }
+        if decided.batch.requests.is_empty() && decided.batch.commits.is_empty() {
             // Only repeats: their outcomes are on the disk already.
             return Ok(());
         }
-        let span = info_span!("arbiter.store.commit", db.operation.name = "COMMIT");
+        let span = info_span!(target: CALL_TARGET, "arbiter.store.commit", db.operation.name = "COMMIT");
         let begin = Instant::now();
         let committed = self.store.commit(&self.head, &decided.batch).instrument(span).await;
         self.metrics.committed(decided.batch.requests.len(), begin.elapsed().as_secs_f64());
         committed.map_err(|error| match error {
+            CommitError::Conflict => WriteError::Conflict,
             CommitError::Before(error) => {
                 self.settled = false;
                 WriteError::from(error)
             }
             CommitError::Unknown(error) => {
                 tracing::error!(%error, "the answer to COMMIT was lost");
+                let tried = decided.batch.requests.iter();
+                self.unsettled.extend(tried.map(|one| (one.request_id, one.outcome.clone())));
                 self.settled = false;
                 WriteError::Unknown
             }
@@ -203,14 +307,19 @@ impl Writer {
     }
 
     /// Tells readers and watchers of commits that are on the disk.
-    fn publish(&mut self, commits: Vec<crate::domain::Commit>) {
-        if let Some(last) = commits.last() {
-            self.head.revision = last.revision;
-            let span = Span::current();
-            span.record("batch.commits", commits.len());
-            span.record("revision", last.revision);
-            self.hub.publish(commits);
+    fn publish(&mut self, decided: Decided) {
+        let batch = decided.batch;
+        let Some(last) = batch.commits.last().map(|commit| commit.revision) else { return };
+        self.head.revision = last;
+        let span = Span::current();
+        span.record("batch.commits", batch.commits.len());
+        span.record("revision", last);
+        self.expiry.follow(&batch.effects);
+        self.cache.publish(last, &batch.effects);
+        for stock in batch.effects.stocks {
+            self.stocks.insert(stock.game_id.clone(), stock);
         }
+        self.hub.publish(batch.commits);
     }
 
     /// Finds out what became of a batch: commits a new epoch over a new connection, which waits for the old transaction's
@@ -218,14 +327,10 @@ impl Writer {
     async fn settle(&mut self, envelopes: Vec<Envelope>, unknown: bool) -> Result<(), SequencerError> {
         let give_up = Instant::now() + Duration::from_millis(self.limits.settle_timeout_ms);
         let mut unknown = unknown;
-        let mut unsettled = HashSet::new();
         loop {
-            if unknown {
-                unsettled.extend(envelopes.iter().map(|envelope| envelope.submission.request_id));
-            }
             self.settled = false;
             self.metrics.settled();
-            match self.attempt(&envelopes, &unsettled).await {
+            match self.attempt(&envelopes).await {
                 Ok(answers) => {
                     answer_all(envelopes, answers);
                     return Ok(());
@@ -235,13 +340,13 @@ impl Writer {
                     return Err(error);
                 }
                 // As without an outage: one that the store does not take must not harm the others.
-                Err(WriteError::Refused) if envelopes.len() > 1 => {
+                Err(WriteError::Refused | WriteError::Conflict) if envelopes.len() > 1 => {
                     for envelope in envelopes {
                         Box::pin(self.settle(vec![envelope], unknown)).await?;
                     }
                     return Ok(());
                 }
-                Err(WriteError::Refused) => {
+                Err(WriteError::Refused | WriteError::Conflict) => {
                     answer_error(envelopes, &told(unknown, SubmitError::Defect));
                     return Ok(());
                 }
@@ -254,15 +359,6 @@ impl Writer {
                 return Ok(());
             }
             sleep(Duration::from_millis(self.limits.settle_pause_ms)).await;
-        }
-    }
-}
-
-impl From<&SequencerError> for SubmitError {
-    fn from(error: &SequencerError) -> Self {
-        match error {
-            SequencerError::Fenced => Self::NotLeader,
-            SequencerError::Fatal(_) => Self::OutcomeUnknown,
         }
     }
 }
@@ -286,8 +382,11 @@ fn answer_error(envelopes: Vec<Envelope>, error: &SubmitError) {
 
 /// Links each request's span with the batch's, which is a trace of its own: many requests share one batch.
 fn link(batch: &Span, envelopes: &[Envelope]) {
+    if batch.is_disabled() {
+        return;
+    }
     let context = batch.context().span().span_context().clone();
-    for envelope in envelopes {
+    for envelope in envelopes.iter().filter(|envelope| envelope.is_observed()) {
         envelope.submission.span.record("batch.size", envelopes.len());
         if context.is_valid() {
             envelope.submission.span.add_link(context.clone());

@@ -20,6 +20,9 @@ pub(crate) enum CommitError {
     /// Nothing was written.
     #[error(transparent)]
     Before(#[from] StoreError),
+    /// Nothing was written: a request id or an entitlement that the batch takes for new is there already.
+    #[error("something that was taken for new is there already")]
+    Conflict,
     /// Nothing was written, and nothing can be: the head is not what this process left. Another one leads.
     #[error("another arbiter took the lead")]
     Fenced,
@@ -59,4 +62,9 @@ pub(super) fn is_answer(error: &sqlx::Error) -> bool {
         | sqlx::Error::WorkerCrashed => false,
         _ => true,
     }
+}
+
+/// Whether the store refused a row because its key is there already.
+pub(super) fn is_conflict(error: &sqlx::Error) -> bool {
+    matches!(error, sqlx::Error::Database(error) if error.is_unique_violation())
 }

@@ -8,8 +8,13 @@ use async_trait::async_trait;
 use tokio::sync::Semaphore;
 use uuid::Uuid;
 
-use super::{Batch, CommitError, Head, Loaded, SharedStore, Store, StoreError};
-use crate::domain::{Commit, CustomerId, Entitlement, GameId, Key, RequestId, Revision};
+use super::{
+    Batch, CommitError, Due, Head, HistoryPlace, LeaseStore, Loaded, SharedStore, Store, StoreError,
+};
+use crate::domain::{
+    Commit, CustomerId, Entitlement, GameId, Key, Ownership, Reason, RequestId, Reservation, ReservationId,
+    Revision, Stock, Subject,
+};
 
 /// What goes wrong with one commit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,6 +25,8 @@ pub(crate) enum Fault {
     LostBefore,
     /// It is refused when it has more than one request.
     RefusedTogether,
+    /// It is called a conflict when it has more than one request.
+    ConflictTogether,
 }
 
 /// Wraps a store. Commits take their faults from a queue; those after the last fault go well.
@@ -32,6 +39,8 @@ pub(crate) struct FaultyStore {
     commits: AtomicUsize,
     waiting: Semaphore,
     unreachable: AtomicBool,
+    refuses_own: AtomicBool,
+    calls: AtomicUsize,
 }
 
 impl FaultyStore {
@@ -43,7 +52,30 @@ impl FaultyStore {
             commits: AtomicUsize::new(0),
             waiting: Semaphore::new(0),
             unreachable: AtomicBool::new(false),
+            refuses_own: AtomicBool::new(false),
+            calls: AtomicUsize::new(0),
         }
+    }
+
+    /// The wrapped store, which is asked something.
+    fn inner(&self) -> &SharedStore {
+        self.calls.fetch_add(1, Ordering::SeqCst);
+        &self.inner
+    }
+
+    /// How often the wrapped store was asked something.
+    pub(crate) fn calls(&self) -> usize {
+        self.calls.load(Ordering::SeqCst)
+    }
+
+    /// Lets one more commit go wrong, after those that are to go wrong already.
+    pub(crate) fn push_fault(&self, fault: Fault) {
+        self.faults.lock().unwrap_or_else(PoisonError::into_inner).push_back(fault);
+    }
+
+    /// Refuses every commit in which the arbiter ends something by itself, or no longer.
+    pub(crate) fn set_refuses_own(&self, refuses_own: bool) {
+        self.refuses_own.store(refuses_own, Ordering::SeqCst);
     }
 
     /// Lets every commit fail before it begins, or no longer.
@@ -78,12 +110,71 @@ fn reset() -> sqlx::Error {
 
 #[async_trait]
 impl Store for FaultyStore {
+    fn leases(&self) -> Option<&dyn LeaseStore> {
+        self.inner.leases()
+    }
+
     async fn lead(&self, leader_id: Uuid, take_over: bool) -> Result<Option<Head>, StoreError> {
-        self.inner.lead(leader_id, take_over).await
+        self.inner().lead(leader_id, take_over).await
+    }
+
+    async fn stocks(&self) -> Result<Vec<Stock>, StoreError> {
+        self.inner().stocks().await
+    }
+
+    async fn reservations(
+        &self,
+        reservations: &[ReservationId],
+        customers: &[CustomerId],
+    ) -> Result<Vec<Reservation>, StoreError> {
+        self.inner().reservations(reservations, customers).await
+    }
+
+    async fn last_change(&self, subject: &Subject) -> Result<Revision, StoreError> {
+        self.inner().last_change(subject).await
+    }
+
+    async fn next_due_ms(&self) -> Result<Option<u64>, StoreError> {
+        self.inner().next_due_ms().await
+    }
+
+    async fn due(&self, until_ms: u64, limit: u32) -> Result<Due, StoreError> {
+        self.inner().due(until_ms, limit).await
+    }
+
+    async fn history(
+        &self,
+        at: Revision,
+        subject: &Subject,
+        after: Option<&HistoryPlace>,
+        limit: u32,
+    ) -> Result<Vec<Ownership>, StoreError> {
+        self.inner().history(at, subject, after, limit).await
+    }
+
+    async fn explain(&self, at: Revision, key: &Key) -> Result<Option<Ownership>, StoreError> {
+        self.inner().explain(at, key).await
+    }
+
+    async fn trim_mark_ms(&self) -> Result<u64, StoreError> {
+        self.inner().trim_mark_ms().await
+    }
+
+    async fn raise_trim_mark(&self, mark_ms: u64) -> Result<(), StoreError> {
+        self.inner().raise_trim_mark(mark_ms).await
+    }
+
+    async fn trim(
+        &self,
+        after: Option<RequestId>,
+        before_ms: u64,
+        limit: u32,
+    ) -> Result<Option<RequestId>, StoreError> {
+        self.inner().trim(after, before_ms, limit).await
     }
 
     async fn load(&self, requests: &[RequestId], keys: &[Key]) -> Result<Loaded, StoreError> {
-        self.inner.load(requests, keys).await
+        self.inner().load(requests, keys).await
     }
 
     async fn commit(&self, head: &Head, batch: &Batch) -> Result<(), CommitError> {
@@ -93,22 +184,27 @@ impl Store for FaultyStore {
         if self.unreachable.load(Ordering::SeqCst) {
             return Err(CommitError::Before(StoreError::Unreachable(reset())));
         }
+        let is_own = |commit: &Commit| commit.cause.reason == Reason::Expiry;
+        if self.refuses_own.load(Ordering::SeqCst) && batch.commits.iter().any(is_own) {
+            return Err(CommitError::Before(StoreError::Failed(sqlx::Error::RowNotFound)));
+        }
         let fault = self.faults.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
         match fault {
             Some(Fault::LostAfter) => {
-                self.inner.commit(head, batch).await?;
+                self.inner().commit(head, batch).await?;
                 Err(CommitError::Unknown(reset()))
             }
             Some(Fault::LostBefore) => Err(CommitError::Unknown(reset())),
             Some(Fault::RefusedTogether) if batch.requests.len() > 1 => {
                 Err(CommitError::Before(StoreError::Failed(sqlx::Error::RowNotFound)))
             }
-            _ => self.inner.commit(head, batch).await,
+            Some(Fault::ConflictTogether) if batch.requests.len() > 1 => Err(CommitError::Conflict),
+            _ => self.inner().commit(head, batch).await,
         }
     }
 
     async fn check(&self, at: Revision, keys: &[Key]) -> Result<Vec<Entitlement>, StoreError> {
-        self.inner.check(at, keys).await
+        self.inner().check(at, keys).await
     }
 
     async fn list(
@@ -118,7 +214,7 @@ impl Store for FaultyStore {
         after: Option<&GameId>,
         limit: u32,
     ) -> Result<Vec<Entitlement>, StoreError> {
-        self.inner.list(at, customer_id, after, limit).await
+        self.inner().list(at, customer_id, after, limit).await
     }
 
     async fn snapshot(
@@ -127,14 +223,14 @@ impl Store for FaultyStore {
         after: Option<&Key>,
         limit: u32,
     ) -> Result<Vec<Entitlement>, StoreError> {
-        self.inner.snapshot(at, after, limit).await
+        self.inner().snapshot(at, after, limit).await
     }
 
     async fn log(&self, after: Revision, limit_batches: u32) -> Result<Vec<Commit>, StoreError> {
-        self.inner.log(after, limit_batches).await
+        self.inner().log(after, limit_batches).await
     }
 
     async fn close(&self) {
-        self.inner.close().await;
+        self.inner().close().await;
     }
 }

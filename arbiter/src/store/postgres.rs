@@ -1,71 +1,63 @@
 //! The store on PostgreSQL.
 
+mod commit;
+mod lease;
+
 use async_trait::async_trait;
 use sqlx::postgres::PgRow;
 use sqlx::{PgPool, Row};
 use uuid::Uuid;
 
-use super::error::is_answer;
 use super::record::{self, cause, decode_outcome, id, signed, unsigned};
+use super::rows::row_readers;
 use super::sql as shared;
-use super::{Batch, CommitError, Head, Loaded, Store, StoreError, StoredRequest};
-use crate::domain::{Commit, CustomerId, Entitlement, GameId, Key, PastEntitlement, RequestId, Revision};
+use super::{
+    Batch, CommitError, Due, Head, HistoryPlace, LeaseStore, Loaded, Store, StoreError, StoredRequest,
+};
+use crate::domain::{
+    Commit, CustomerId, End, Entitlement, GameId, Key, Ownership, RequestId, Reservation, ReservationId,
+    ReservationStatus, Revision, Stock, Subject,
+};
 
 /// Every set of rows is handed over as arrays, one a column. A load by key goes through `CROSS JOIN LATERAL`: a plain join
 /// is planned badly on a table whose statistics are not fresh.
 mod sql {
-    pub(super) const LOAD: &str = r#"
-        SELECT r.request_id, r.content_hash, r.revision, r.outcome, r.decided_at_ms,
-          NULL::text, NULL::text, NULL::smallint, NULL::text, NULL::text
+    pub(super) const LOAD_REQUESTS: &str = "
+        SELECT r.request_id, r.content_hash, r.revision, r.outcome, r.decided_at_ms
         FROM unnest($1::uuid[]) AS wanted (request_id)
-        CROSS JOIN LATERAL (SELECT * FROM request WHERE request.request_id = wanted.request_id OFFSET 0) AS r
-        UNION ALL
-        SELECT NULL, NULL, e.valid_from, NULL, e.granted_at_ms, e.customer_id, e.game_id, e.reason, e.actor, e.order_id
-        FROM unnest($2::text[], $3::text[]) AS wanted (customer_id, game_id)
+        CROSS JOIN LATERAL (SELECT * FROM request WHERE request.request_id = wanted.request_id OFFSET 0) AS r";
+
+    pub(super) const LOAD_ENTITLEMENTS: &str = r#"
+        SELECT e.customer_id, e.game_id, e.valid_from, e.granted_at_ms, e.reason, e.actor, e.order_id, e.ends_at_ms,
+          e.from_stock
+        FROM unnest($1::text[], $2::text[]) AS wanted (customer_id, game_id)
         CROSS JOIN LATERAL (SELECT * FROM entitlement WHERE entitlement.customer_id = wanted.customer_id COLLATE "C"
           AND entitlement.game_id = wanted.game_id COLLATE "C" OFFSET 0) AS e"#;
 
-    /// The whole transaction in one statement, which commits by itself: the compare-and-set of the head comes first, and
-    /// nothing else is written unless it found its row.
-    pub(super) const COMMIT: &str = r#"
-        WITH advanced AS (
-          UPDATE head SET revision = $1 WHERE epoch = $2 AND revision = $3 RETURNING revision
-        ), put_present AS (
-          INSERT INTO entitlement (customer_id, game_id, valid_from, granted_at_ms, reason, actor, order_id)
-          SELECT input.* FROM advanced, unnest($4::text[], $5::text[], $6::bigint[], $7::bigint[], $8::smallint[],
-            $9::text[], $10::text[]) AS input
-          ON CONFLICT (customer_id, game_id) DO UPDATE SET valid_from = excluded.valid_from,
-            granted_at_ms = excluded.granted_at_ms, reason = excluded.reason, actor = excluded.actor,
-            order_id = excluded.order_id
-        ), delete_removed AS (
-          DELETE FROM entitlement USING advanced, unnest($11::text[], $12::text[]) AS input (customer_id, game_id)
-          WHERE entitlement.customer_id = input.customer_id COLLATE "C"
-            AND entitlement.game_id = input.game_id COLLATE "C"
-        ), insert_past AS (
-          INSERT INTO entitlement_past (customer_id, game_id, valid_from, granted_at_ms, reason, actor, order_id,
-            valid_to, ended_at_ms, end_reason, end_actor, end_order_id)
-          SELECT input.* FROM advanced, unnest($13::text[], $14::text[], $15::bigint[], $16::bigint[], $17::smallint[],
-            $18::text[], $19::text[], $20::bigint[], $21::bigint[], $22::smallint[], $23::text[], $24::text[]) AS input
-        ), insert_requests AS (
-          INSERT INTO request (request_id, content_hash, revision, outcome, decided_at_ms)
-          SELECT input.* FROM advanced,
-            unnest($25::uuid[], $26::bytea[], $27::bigint[], $28::bytea[], $29::bigint[]) AS input
-        ), insert_log AS (
-          INSERT INTO change_log (last_revision, first_revision, commits)
-          SELECT $1, $30, $31 FROM advanced WHERE $31::bytea IS NOT NULL
-        )
-        SELECT count(*) FROM advanced"#;
+    pub(super) const RESERVATIONS: &str = concat!(
+        "SELECT ",
+        super::shared::reservation!(),
+        r#" FROM reservation WHERE reservation_id = ANY($1)
+        UNION ALL
+        SELECT "#,
+        super::shared::reservation!(),
+        r#" FROM reservation WHERE customer_id = ANY($2 COLLATE "C") AND status = 1"#
+    );
 
     pub(super) const CHECK: &str = r#"
-        SELECT e.customer_id, e.game_id, e.valid_from, e.granted_at_ms, e.reason, e.actor, e.order_id
+        SELECT e.customer_id, e.game_id, e.valid_from, e.granted_at_ms, e.reason, e.actor, e.order_id, e.ends_at_ms,
+          e.from_stock
         FROM unnest($2::text[], $3::text[]) AS wanted (customer_id, game_id)
         CROSS JOIN LATERAL (SELECT * FROM entitlement WHERE entitlement.customer_id = wanted.customer_id COLLATE "C"
           AND entitlement.game_id = wanted.game_id COLLATE "C" AND valid_from <= $1 OFFSET 0) AS e
         UNION ALL
-        SELECT p.customer_id, p.game_id, p.valid_from, p.granted_at_ms, p.reason, p.actor, p.order_id
+        SELECT p.customer_id, p.game_id, p.valid_from, p.granted_at_ms, p.reason, p.actor, p.order_id, p.ends_at_ms,
+          p.from_stock
         FROM unnest($2::text[], $3::text[]) AS wanted (customer_id, game_id)
         CROSS JOIN LATERAL (SELECT * FROM entitlement_past AS past WHERE past.customer_id = wanted.customer_id COLLATE "C"
           AND past.game_id = wanted.game_id COLLATE "C" AND valid_from <= $1 AND valid_to > $1 OFFSET 0) AS p"#;
+
+    pub(super) const FORGET_REQUESTS: &str = "DELETE FROM request WHERE request_id = ANY($1)";
 }
 
 /// The store on PostgreSQL.
@@ -84,164 +76,75 @@ fn key_columns(keys: &[Key]) -> (Vec<&str>, Vec<&str>) {
     keys.iter().map(|(customer_id, game_id)| (customer_id.as_str(), game_id.as_str())).unzip()
 }
 
-/// Entitlements turned into columns.
-#[derive(Default)]
-struct EntitlementColumns<'a> {
-    customer_ids: Vec<&'a str>,
-    game_ids: Vec<&'a str>,
-    valid_from: Vec<i64>,
-    granted_at_ms: Vec<i64>,
-    reasons: Vec<i16>,
-    actors: Vec<&'a str>,
-    order_ids: Vec<&'a str>,
-}
-
-impl<'a> EntitlementColumns<'a> {
-    fn new(entitlements: impl Iterator<Item = &'a Entitlement>) -> Self {
-        let mut columns = Self::default();
-        for entitlement in entitlements {
-            columns.customer_ids.push(entitlement.customer_id.as_str());
-            columns.game_ids.push(entitlement.game_id.as_str());
-            columns.valid_from.push(signed(entitlement.valid_from));
-            columns.granted_at_ms.push(signed(entitlement.granted_at_ms));
-            columns.reasons.push(entitlement.cause.reason.number());
-            columns.actors.push(&entitlement.cause.actor);
-            columns.order_ids.push(&entitlement.cause.order_id);
-        }
-        columns
-    }
-}
-
-type Query<'q> = sqlx::query::Query<'q, sqlx::Postgres, sqlx::postgres::PgArguments>;
-
-fn bind_entitlements<'q>(query: Query<'q>, columns: EntitlementColumns<'q>) -> Query<'q> {
-    query
-        .bind(columns.customer_ids)
-        .bind(columns.game_ids)
-        .bind(columns.valid_from)
-        .bind(columns.granted_at_ms)
-        .bind(columns.reasons)
-        .bind(columns.actors)
-        .bind(columns.order_ids)
-}
-
-fn bind_past<'q>(query: Query<'q>, past: &'q [PastEntitlement]) -> Query<'q> {
-    let columns = EntitlementColumns::new(past.iter().map(|past| &past.entitlement));
-    bind_entitlements(query, columns)
-        .bind(past.iter().map(|past| signed(past.valid_to)).collect::<Vec<_>>())
-        .bind(past.iter().map(|past| signed(past.ended_at_ms)).collect::<Vec<_>>())
-        .bind(past.iter().map(|past| past.end_cause.reason.number()).collect::<Vec<_>>())
-        .bind(past.iter().map(|past| past.end_cause.actor.as_str()).collect::<Vec<_>>())
-        .bind(past.iter().map(|past| past.end_cause.order_id.as_str()).collect::<Vec<_>>())
-}
-
-fn bind_requests<'q>(query: Query<'q>, requests: &'q [StoredRequest]) -> Query<'q> {
-    query
-        .bind(requests.iter().map(|request| request.request_id.as_uuid()).collect::<Vec<_>>())
-        .bind(requests.iter().map(|request| &request.content_hash[..]).collect::<Vec<_>>())
-        .bind(requests.iter().map(|request| signed(request.outcome.revision)).collect::<Vec<_>>())
-        .bind(
-            requests
-                .iter()
-                .map(|request| record::encode_verdict(&request.outcome.verdict))
-                .collect::<Vec<_>>(),
-        )
-        .bind(requests.iter().map(|request| signed(request.decided_at_ms)).collect::<Vec<_>>())
-}
-
-fn read_entitlement(row: &PgRow) -> Result<Entitlement, StoreError> {
-    Ok(Entitlement {
-        customer_id: id(row.try_get(0)?)?,
-        game_id: id(row.try_get(1)?)?,
-        valid_from: unsigned(row.try_get(2)?)?,
-        granted_at_ms: unsigned(row.try_get(3)?)?,
-        cause: cause(row.try_get(4)?, row.try_get(5)?, row.try_get(6)?)?,
-    })
-}
-
-fn read_entitlements(rows: &[PgRow]) -> Result<Vec<Entitlement>, StoreError> {
-    rows.iter().map(read_entitlement).collect()
-}
-
-/// A row of [`sql::LOAD`]: a request when it has a request id, otherwise an entitlement.
-fn read_loaded(rows: &[PgRow]) -> Result<Loaded, StoreError> {
-    let mut loaded = Loaded::default();
-    for row in rows {
-        let revision = unsigned(row.try_get(2)?)?;
-        let time_ms = unsigned(row.try_get(4)?)?;
-        if let Some(request_id) = row.try_get::<Option<Uuid>, _>(0)? {
-            let content_hash: &[u8] = row.try_get(1)?;
-            loaded.requests.push(StoredRequest {
-                request_id: RequestId::from(request_id),
-                content_hash: content_hash
-                    .try_into()
-                    .map_err(|_| StoreError::Corrupt("a content hash".to_owned()))?,
-                outcome: decode_outcome(row.try_get(3)?, revision)?,
-                decided_at_ms: time_ms,
-            });
-        } else {
-            loaded.entitlements.push(Entitlement {
-                customer_id: id(row.try_get(5)?)?,
-                game_id: id(row.try_get(6)?)?,
-                valid_from: revision,
-                granted_at_ms: time_ms,
-                cause: cause(row.try_get(7)?, row.try_get(8)?, row.try_get(9)?)?,
-            });
-        }
-    }
-    Ok(loaded)
-}
+row_readers!(PgRow);
 
 #[async_trait]
 impl Store for PostgresStore {
+    fn leases(&self) -> Option<&dyn LeaseStore> {
+        Some(self)
+    }
+
     async fn lead(&self, leader_id: Uuid, take_over: bool) -> Result<Option<Head>, StoreError> {
         let row =
             sqlx::query(shared::LEAD).bind(leader_id).bind(take_over).fetch_optional(&self.pool).await?;
-        row.map(|row| {
-            Ok(Head {
-                store_id: row.try_get(0)?,
-                incarnation: unsigned(row.try_get(1)?)?,
-                epoch: unsigned(row.try_get(2)?)?,
-                revision: unsigned(row.try_get(3)?)?,
-            })
-        })
-        .transpose()
+        row.as_ref().map(read_head).transpose()
+    }
+
+    async fn stocks(&self) -> Result<Vec<Stock>, StoreError> {
+        read_all(&sqlx::query(shared::STOCKS).fetch_all(&self.pool).await?, read_stock)
     }
 
     async fn load(&self, requests: &[RequestId], keys: &[Key]) -> Result<Loaded, StoreError> {
-        let (customer_ids, game_ids) = key_columns(keys);
-        let rows = sqlx::query(sql::LOAD)
-            .bind(requests.iter().map(RequestId::as_uuid).collect::<Vec<_>>())
-            .bind(customer_ids)
-            .bind(game_ids)
-            .fetch_all(&self.pool)
+        let mut loaded = Loaded::default();
+        if !requests.is_empty() {
+            let ids: Vec<Uuid> = requests.iter().map(RequestId::as_uuid).collect();
+            let rows = sqlx::query(sql::LOAD_REQUESTS).bind(ids).fetch_all(&self.pool).await?;
+            loaded.requests = read_all(&rows, read_request)?;
+        }
+        if !keys.is_empty() {
+            let (customer_ids, game_ids) = key_columns(keys);
+            let query = sqlx::query(sql::LOAD_ENTITLEMENTS).bind(customer_ids).bind(game_ids);
+            loaded.entitlements = read_all(&query.fetch_all(&self.pool).await?, read_entitlement)?;
+        }
+        Ok(loaded)
+    }
+
+    async fn reservations(
+        &self,
+        reservations: &[ReservationId],
+        customers: &[CustomerId],
+    ) -> Result<Vec<Reservation>, StoreError> {
+        let ids: Vec<Uuid> = reservations.iter().map(ReservationId::as_uuid).collect();
+        let customers: Vec<&str> = customers.iter().map(CustomerId::as_str).collect();
+        let rows = sqlx::query(sql::RESERVATIONS).bind(ids).bind(customers).fetch_all(&self.pool).await?;
+        read_all(&rows, read_reservation)
+    }
+
+    async fn last_change(&self, subject: &Subject) -> Result<Revision, StoreError> {
+        let row = sqlx::query(shared::LAST_CHANGE)
+            .bind(subject.0.as_str())
+            .bind(subject.1.as_ref().map_or("", GameId::as_str))
+            .fetch_one(&self.pool)
             .await?;
-        read_loaded(&rows)
+        Ok(read_number(&row)?.unwrap_or(0))
+    }
+
+    async fn next_due_ms(&self) -> Result<Option<u64>, StoreError> {
+        read_number(&sqlx::query(shared::NEXT_DUE).fetch_one(&self.pool).await?)
+    }
+
+    async fn due(&self, until_ms: u64, limit: u32) -> Result<Due, StoreError> {
+        let rows = |statement| {
+            sqlx::query(statement).bind(signed(until_ms)).bind(i64::from(limit)).fetch_all(&self.pool)
+        };
+        Ok(Due {
+            ownerships: read_all(&rows(shared::DUE_OWNERSHIPS).await?, read_key)?,
+            reservations: read_all(&rows(shared::DUE_RESERVATIONS).await?, read_request_id)?,
+        })
     }
 
     async fn commit(&self, head: &Head, batch: &Batch) -> Result<(), CommitError> {
-        let first = batch.commits.first().map(|commit| signed(commit.revision));
-        let last = batch.commits.last().map_or(head.revision, |commit| commit.revision);
-        let effects = &batch.effects;
-        let (removed_customers, removed_games) = key_columns(&effects.removed);
-        let query =
-            sqlx::query(sql::COMMIT).bind(signed(last)).bind(signed(head.epoch)).bind(signed(head.revision));
-        let query = bind_entitlements(query, EntitlementColumns::new(effects.present.iter()))
-            .bind(removed_customers)
-            .bind(removed_games);
-        let query = bind_requests(bind_past(query, &effects.past), &batch.requests)
-            .bind(first)
-            .bind(first.map(|_| record::encode_commits(&batch.commits)));
-        // The connection is taken before the statement, so that failing to get one is known to have written nothing.
-        let mut connection = self.pool.acquire().await.map_err(StoreError::from)?;
-        match query.fetch_one(&mut *connection).await {
-            Ok(row) => match row.try_get::<i64, _>(0).map_err(StoreError::from)? {
-                1 => Ok(()),
-                _ => Err(CommitError::Fenced),
-            },
-            Err(error) if is_answer(&error) => Err(StoreError::from(error).into()),
-            Err(error) => Err(CommitError::Unknown(error)),
-        }
+        commit::commit(&self.pool, head, batch).await
     }
 
     async fn check(&self, at: Revision, keys: &[Key]) -> Result<Vec<Entitlement>, StoreError> {
@@ -252,7 +155,7 @@ impl Store for PostgresStore {
             .bind(game_ids)
             .fetch_all(&self.pool)
             .await?;
-        read_entitlements(&rows)
+        read_all(&rows, read_entitlement)
     }
 
     async fn list(
@@ -269,7 +172,36 @@ impl Store for PostgresStore {
             .bind(i64::from(limit))
             .fetch_all(&self.pool)
             .await?;
-        read_entitlements(&rows)
+        read_all(&rows, read_entitlement)
+    }
+
+    async fn history(
+        &self,
+        at: Revision,
+        subject: &Subject,
+        after: Option<&HistoryPlace>,
+        limit: u32,
+    ) -> Result<Vec<Ownership>, StoreError> {
+        let rows = sqlx::query(shared::HISTORY)
+            .bind(signed(at))
+            .bind(subject.0.as_str())
+            .bind(subject.1.as_ref().map_or("", GameId::as_str))
+            .bind(after.map_or(-1, |after| signed(after.began)))
+            .bind(after.map_or("", |after| after.game_id.as_str()))
+            .bind(i64::from(limit))
+            .fetch_all(&self.pool)
+            .await?;
+        read_all(&rows, read_ownership)
+    }
+
+    async fn explain(&self, at: Revision, key: &Key) -> Result<Option<Ownership>, StoreError> {
+        let row = sqlx::query(shared::EXPLAIN)
+            .bind(signed(at))
+            .bind(key.0.as_str())
+            .bind(key.1.as_str())
+            .fetch_optional(&self.pool)
+            .await?;
+        row.as_ref().map(read_ownership).transpose()
     }
 
     async fn snapshot(
@@ -285,7 +217,7 @@ impl Store for PostgresStore {
             .bind(i64::from(limit))
             .fetch_all(&self.pool)
             .await?;
-        read_entitlements(&rows)
+        read_all(&rows, read_entitlement)
     }
 
     async fn log(&self, after: Revision, limit_batches: u32) -> Result<Vec<Commit>, StoreError> {
@@ -294,8 +226,38 @@ impl Store for PostgresStore {
             .bind(i64::from(limit_batches))
             .fetch_all(&self.pool)
             .await?;
-        let batches = rows.iter().map(|row| record::decode_commits(row.try_get(0)?, after));
-        batches.collect::<Result<Vec<_>, StoreError>>().map(|batches| batches.into_iter().flatten().collect())
+        let batches = read_all(&rows, |row| record::decode_commits(row.try_get(0)?, after))?;
+        Ok(batches.into_iter().flatten().collect())
+    }
+
+    async fn trim_mark_ms(&self) -> Result<u64, StoreError> {
+        Ok(read_number(&sqlx::query(shared::TRIM_MARK).fetch_one(&self.pool).await?)?.unwrap_or(0))
+    }
+
+    async fn raise_trim_mark(&self, mark_ms: u64) -> Result<(), StoreError> {
+        sqlx::query(shared::RAISE_TRIM_MARK).bind(signed(mark_ms)).execute(&self.pool).await?;
+        Ok(())
+    }
+
+    async fn trim(
+        &self,
+        after: Option<RequestId>,
+        before_ms: u64,
+        limit: u32,
+    ) -> Result<Option<RequestId>, StoreError> {
+        let rows = sqlx::query(shared::REQUESTS)
+            .bind(after.map_or(Uuid::nil(), |after| after.as_uuid()))
+            .bind(i64::from(limit))
+            .fetch_all(&self.pool)
+            .await?;
+        let (forgettable, last) = read_forgettable(&rows, before_ms)?;
+        if !forgettable.is_empty() {
+            let ids: Vec<Uuid> = forgettable.iter().map(RequestId::as_uuid).collect();
+            sqlx::query(sql::FORGET_REQUESTS).bind(ids).execute(&self.pool).await?;
+        }
+        let reservations = sqlx::query(shared::FORGET_RESERVATIONS);
+        reservations.bind(signed(before_ms)).bind(i64::from(limit)).execute(&self.pool).await?;
+        Ok(last)
     }
 
     async fn close(&self) {

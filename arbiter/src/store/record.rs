@@ -3,10 +3,12 @@
 //! The records are protobuf messages of the store's own, apart from the wire's, so that the contract and what is stored
 //! can change independently. Tags are never used again for something else.
 
+use std::sync::Arc;
+
 use prost::Message;
 
 use crate::domain::{
-    Cause, Change, ChangeKind, Commit, CustomerId, Outcome, Reason, RefusalKind, RequestId, Revision, Verdict,
+    Cause, Change, Commit, CustomerId, Key, Outcome, Reason, RefusalKind, RequestId, Revision, Verdict,
 };
 use crate::store::StoreError;
 
@@ -39,7 +41,7 @@ struct CommitRecord {
 
 #[derive(Clone, PartialEq, Message)]
 struct ChangeRecord {
-    /// 1 granted, 2 revoked.
+    /// 1 granted, 2 revoked, 3 reserved, 4 released, 5 stock set.
     #[prost(uint32, tag = "1")]
     kind: u32,
     /// Empty when it is the customer of the change before it.
@@ -47,6 +49,13 @@ struct ChangeRecord {
     customer_id: String,
     #[prost(string, tag = "3")]
     game_id: String,
+    #[prost(uint64, optional, tag = "4")]
+    ends_at_ms: Option<u64>,
+    /// Empty without a reservation.
+    #[prost(bytes = "vec", tag = "5")]
+    reservation_id: Vec<u8>,
+    #[prost(uint64, tag = "6")]
+    stock_total: u64,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -62,6 +71,8 @@ struct OutcomeRecord {
     refused_items: Vec<u32>,
     #[prost(int32, repeated, tag = "4")]
     refusal_kinds: Vec<i32>,
+    #[prost(uint64, optional, tag = "5")]
+    expires_at_ms: Option<u64>,
 }
 
 /// The commits of a batch as bytes.
@@ -78,13 +89,15 @@ pub(super) fn decode_commits(bytes: &[u8], after: Revision) -> Result<Vec<Commit
 /// An outcome without its revision as bytes.
 pub(super) fn encode_verdict(verdict: &Verdict) -> Vec<u8> {
     let record = match verdict {
-        Verdict::Accepted { changed } => {
-            OutcomeRecord { changed: changed.clone(), ..OutcomeRecord::default() }
-        }
+        Verdict::Accepted { changed, expires_at_ms } => OutcomeRecord {
+            changed: changed.clone(),
+            expires_at_ms: *expires_at_ms,
+            ..OutcomeRecord::default()
+        },
         Verdict::Refused { items } => OutcomeRecord {
             refused: true,
             refused_items: items.iter().map(|(item, _)| *item).collect(),
-            refusal_kinds: items.iter().map(|(_, kind)| *kind as i32).collect(),
+            refusal_kinds: items.iter().map(|(_, kind)| kind.number()).collect(),
             ..OutcomeRecord::default()
         },
     };
@@ -99,23 +112,21 @@ pub(super) fn decode_outcome(bytes: &[u8], revision: Revision) -> Result<Outcome
         let items = record.refused_items.iter().zip(kinds).map(|(item, kind)| Ok((*item, kind?)));
         Verdict::Refused { items: items.collect::<Result<_, StoreError>>()? }
     } else {
-        Verdict::Accepted { changed: record.changed }
+        Verdict::Accepted { changed: record.changed, expires_at_ms: record.expires_at_ms }
     };
     Ok(Outcome { revision, verdict })
 }
 
 fn refusal_kind(number: i32) -> Result<RefusalKind, StoreError> {
-    [RefusalKind::AlreadyOwned, RefusalKind::NotOwned]
-        .into_iter()
-        .find(|kind| *kind as i32 == number)
+    RefusalKind::from_number(number)
         .ok_or_else(|| StoreError::Corrupt(format!("unknown kind of refusal {number}")))
 }
 
 /// Who and why of stored columns.
-pub(super) fn cause(reason: i16, actor: String, order_id: String) -> Result<Cause, StoreError> {
+pub(super) fn cause(reason: i16, actor: String, order_id: String) -> Result<Arc<Cause>, StoreError> {
     let reason =
         Reason::from_number(reason).ok_or_else(|| StoreError::Corrupt(format!("unknown reason {reason}")))?;
-    Ok(Cause { reason, actor, order_id })
+    Ok(Arc::new(Cause { reason, actor, order_id }))
 }
 
 /// The integers of both stores are signed; a revision never comes near the end of them.
@@ -134,20 +145,8 @@ pub(super) fn id<T: std::str::FromStr<Err: std::fmt::Display>>(text: &str) -> Re
 }
 
 fn commit_to_record(commit: &Commit) -> CommitRecord {
-    let mut customer_id: Option<&CustomerId> = None;
-    let changes = commit.changes.iter().map(|change| {
-        let repeated = customer_id == Some(&change.customer_id);
-        customer_id = Some(&change.customer_id);
-        ChangeRecord {
-            kind: match change.kind {
-                ChangeKind::Granted => 1,
-                ChangeKind::Revoked => 2,
-            },
-            customer_id: if repeated { String::new() } else { change.customer_id.to_string() },
-            game_id: change.game_id.to_string(),
-        }
-    });
-    let changes = changes.collect();
+    let mut last: Option<&CustomerId> = None;
+    let changes = commit.changes.iter().map(|change| change_to_record(change, &mut last)).collect();
     CommitRecord {
         revision: commit.revision,
         request_id: commit.request_id.as_uuid().as_bytes().to_vec(),
@@ -160,31 +159,79 @@ fn commit_to_record(commit: &Commit) -> CommitRecord {
     }
 }
 
+/// `last` is the customer of the change before, and becomes that of this one.
+fn change_to_record<'a>(change: &'a Change, last: &mut Option<&'a CustomerId>) -> ChangeRecord {
+    let mut of_key = |kind, (customer_id, game_id): &'a Key| {
+        let repeated = last.replace(customer_id) == Some(customer_id);
+        let customer_id = if repeated { String::new() } else { customer_id.as_str().to_owned() };
+        ChangeRecord { kind, customer_id, game_id: game_id.as_str().to_owned(), ..ChangeRecord::default() }
+    };
+    let bytes = |reservation_id: &RequestId| reservation_id.as_uuid().as_bytes().to_vec();
+    match change {
+        Change::Granted { key, ends_at_ms, reservation_id } => ChangeRecord {
+            ends_at_ms: *ends_at_ms,
+            reservation_id: reservation_id.as_ref().map(bytes).unwrap_or_default(),
+            ..of_key(1, key)
+        },
+        Change::Revoked { key } => of_key(2, key),
+        Change::Reserved { key, reservation_id, expires_at_ms } => ChangeRecord {
+            ends_at_ms: Some(*expires_at_ms),
+            reservation_id: bytes(reservation_id),
+            ..of_key(3, key)
+        },
+        Change::Released { key, reservation_id } => {
+            ChangeRecord { reservation_id: bytes(reservation_id), ..of_key(4, key) }
+        }
+        Change::StockSet { game_id, total } => {
+            let game_id = game_id.as_str().to_owned();
+            ChangeRecord { kind: 5, game_id, stock_total: *total, ..ChangeRecord::default() }
+        }
+    }
+}
+
 fn commit_from_record(record: CommitRecord) -> Result<Commit, StoreError> {
     let corrupt = |what: &str| StoreError::Corrupt(format!("commit {}: {what}", record.revision));
-    let uuid = uuid::Uuid::from_slice(&record.request_id).map_err(|_| corrupt("its request id"))?;
+    let request_id = request_id(&record.request_id).ok_or_else(|| corrupt("its request id"))?;
+    let mut last: Option<CustomerId> = None;
     let mut changes: Vec<Change> = Vec::with_capacity(record.changes.len());
     for change in &record.changes {
-        let kind = match change.kind {
-            1 => ChangeKind::Granted,
-            2 => ChangeKind::Revoked,
-            _ => return Err(corrupt("the kind of a change")),
-        };
-        let customer_id = match changes.last() {
-            Some(before) if change.customer_id.is_empty() => before.customer_id.clone(),
-            _ => id(&change.customer_id)?,
-        };
-        changes.push(Change { kind, customer_id, game_id: id(&change.game_id)? });
+        changes.push(change_from_record(change, &mut last).ok_or_else(|| corrupt("a change"))?);
     }
     let reason = i16::try_from(record.reason).map_err(|_| corrupt("its reason"))?;
     Ok(Commit {
         revision: record.revision,
-        request_id: RequestId::from(uuid),
+        request_id,
         committed_at_ms: record.committed_at_ms,
         cause: cause(reason, record.actor, record.order_id)?,
         changes,
         traceparent: record.traceparent,
     })
+}
+
+fn change_from_record(record: &ChangeRecord, last: &mut Option<CustomerId>) -> Option<Change> {
+    let game_id = record.game_id.parse().ok()?;
+    if record.kind == 5 {
+        return Some(Change::StockSet { game_id, total: record.stock_total });
+    }
+    if !record.customer_id.is_empty() {
+        *last = Some(record.customer_id.parse().ok()?);
+    }
+    let key = (last.clone()?, game_id);
+    let reservation_id = match record.reservation_id.as_slice() {
+        [] => None,
+        bytes => Some(request_id(bytes)?),
+    };
+    Some(match record.kind {
+        1 => Change::Granted { key, ends_at_ms: record.ends_at_ms, reservation_id },
+        2 => Change::Revoked { key },
+        3 => Change::Reserved { key, reservation_id: reservation_id?, expires_at_ms: record.ends_at_ms? },
+        4 => Change::Released { key, reservation_id: reservation_id? },
+        _ => return None,
+    })
+}
+
+fn request_id(bytes: &[u8]) -> Option<RequestId> {
+    uuid::Uuid::from_slice(bytes).ok().map(RequestId::from)
 }
 
 #[cfg(test)]
@@ -193,10 +240,22 @@ mod tests {
     use proptest::prelude::*;
 
     fn change() -> impl Strategy<Value = Change> {
-        (any::<bool>(), "[a-c]{1,3}", "[a-c]{1,3}").prop_map(|(granted, customer_id, game_id)| Change {
-            kind: if granted { ChangeKind::Granted } else { ChangeKind::Revoked },
-            customer_id: customer_id.parse().unwrap(),
-            game_id: game_id.parse().unwrap(),
+        let key = ("[a-c]{1,3}", "[a-c]{1,3}").prop_map(|(customer_id, game_id)| -> Key {
+            (customer_id.parse().unwrap(), game_id.parse().unwrap())
+        });
+        (0..5, key, any::<u64>(), any::<bool>()).prop_map(|(kind, key, number, some)| {
+            let reservation_id = RequestId::new_v7(number >> 16, [3; 10]);
+            match kind {
+                0 => Change::Granted {
+                    key,
+                    ends_at_ms: some.then_some(number),
+                    reservation_id: some.then_some(reservation_id),
+                },
+                1 => Change::Revoked { key },
+                2 => Change::Reserved { key, reservation_id, expires_at_ms: number },
+                3 => Change::Released { key, reservation_id },
+                _ => Change::StockSet { game_id: key.1, total: number },
+            }
         })
     }
 
@@ -206,7 +265,7 @@ mod tests {
                 revision,
                 request_id: RequestId::new_v7(7, [7; 10]),
                 committed_at_ms,
-                cause: Cause { reason: Reason::Refund, actor, order_id: "o".to_owned() },
+                cause: Arc::new(Cause { reason: Reason::Refund, actor, order_id: "o".to_owned() }),
                 changes,
                 traceparent: "t".to_owned(),
             },
@@ -223,10 +282,12 @@ mod tests {
         fn outcomes_are_read_back(
             revision in any::<u64>(),
             changed in proptest::collection::vec(any::<bool>(), 0..9),
-            items in proptest::collection::vec(any::<u32>(), 1..9),
+            expires_at_ms in any::<Option<u64>>(),
+            items in proptest::collection::vec((any::<u32>(), 1..=13), 1..9),
         ) {
-            let refused = items.into_iter().map(|item| (item, RefusalKind::NotOwned)).collect();
-            for verdict in [Verdict::Accepted { changed }, Verdict::Refused { items: refused }] {
+            let kind = |number| RefusalKind::from_number(number).unwrap();
+            let refused = items.into_iter().map(|(item, number)| (item, kind(number))).collect();
+            for verdict in [Verdict::Accepted { changed, expires_at_ms }, Verdict::Refused { items: refused }] {
                 let outcome = decode_outcome(&encode_verdict(&verdict), revision).unwrap();
                 prop_assert_eq!(outcome, Outcome { revision, verdict });
             }

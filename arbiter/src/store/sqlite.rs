@@ -1,68 +1,60 @@
 //! The store on SQLite: embedded, one file, one connection that writes.
 
+mod commit;
+
 use async_trait::async_trait;
 use database::Sqlite;
-use serde_json::{Value, json};
+use sqlx::Row;
 use sqlx::sqlite::SqliteRow;
-use sqlx::{Row, SqliteConnection};
 use uuid::Uuid;
 
 use super::record::{self, cause, decode_outcome, id, signed, unsigned};
+use super::rows::row_readers;
 use super::sql as shared;
-use super::{Batch, CommitError, Head, Loaded, Store, StoreError, StoredRequest};
-use crate::domain::{Commit, CustomerId, Entitlement, GameId, Key, RequestId, Revision};
+use super::{
+    Batch, CommitError, Due, Head, HistoryPlace, LeaseStore, Loaded, Store, StoreError, StoredRequest,
+};
+use crate::domain::{
+    Commit, CustomerId, End, Entitlement, GameId, Key, Ownership, RequestId, Reservation, ReservationId,
+    ReservationStatus, Revision, Stock, Subject,
+};
 
-/// Every set of rows is handed over as one JSON array and read by `json_each`, so that a batch costs as many statements
-/// as there are tables, however many rows it has.
+/// Every set of rows is handed over as one JSON array and read by `json_each`, and every set of ids as one run of bytes.
 mod sql {
-    pub(super) const ADVANCE: &str = "UPDATE head SET revision = $1 WHERE epoch = $2 AND revision = $3";
-
     pub(super) const LOAD_REQUESTS: &str = "
         SELECT r.request_id, r.content_hash, r.revision, r.outcome, r.decided_at_ms
         FROM json_each($1) AS wanted CROSS JOIN request AS r ON r.request_id = unhex(wanted.value)";
 
     pub(super) const LOAD_ENTITLEMENTS: &str = "
-        SELECT e.customer_id, e.game_id, e.valid_from, e.granted_at_ms, e.reason, e.actor, e.order_id
+        SELECT e.customer_id, e.game_id, e.valid_from, e.granted_at_ms, e.reason, e.actor, e.order_id, e.ends_at_ms,
+          e.from_stock
         FROM json_each($1) AS wanted CROSS JOIN entitlement AS e
           ON e.customer_id = wanted.value ->> 0 AND e.game_id = wanted.value ->> 1";
 
-    pub(super) const PUT_PRESENT: &str = "
-        INSERT INTO entitlement (customer_id, game_id, valid_from, granted_at_ms, reason, actor, order_id)
-        SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4, value ->> 5, value ->> 6
-        FROM json_each($1) WHERE true
-        ON CONFLICT (customer_id, game_id) DO UPDATE SET valid_from = excluded.valid_from,
-          granted_at_ms = excluded.granted_at_ms, reason = excluded.reason, actor = excluded.actor,
-          order_id = excluded.order_id";
-
-    pub(super) const DELETE_REMOVED: &str = "
-        DELETE FROM entitlement WHERE (customer_id, game_id) IN
-          (SELECT value ->> 0, value ->> 1 FROM json_each($1))";
-
-    pub(super) const INSERT_PAST: &str = "
-        INSERT INTO entitlement_past (customer_id, game_id, valid_from, granted_at_ms, reason, actor, order_id,
-          valid_to, ended_at_ms, end_reason, end_actor, end_order_id)
-        SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4, value ->> 5, value ->> 6,
-          value ->> 7, value ->> 8, value ->> 9, value ->> 10, value ->> 11
-        FROM json_each($1)";
-
-    pub(super) const INSERT_REQUESTS: &str = "
-        INSERT INTO request (request_id, content_hash, revision, outcome, decided_at_ms)
-        SELECT unhex(value ->> 0), unhex(value ->> 1), value ->> 2, unhex(value ->> 3), value ->> 4
-        FROM json_each($1)";
-
-    pub(super) const INSERT_LOG: &str =
-        "INSERT INTO change_log (last_revision, first_revision, commits) VALUES ($1, $2, $3)";
+    pub(super) const RESERVATIONS: &str = "
+        SELECT r.reservation_id, r.customer_id, r.game_id, r.status, r.expires_at_ms, r.from_stock, r.changed_at,
+          r.changed_at_ms
+        FROM json_each($1) AS wanted CROSS JOIN reservation AS r ON r.reservation_id = unhex(wanted.value)
+        UNION ALL
+        SELECT r.reservation_id, r.customer_id, r.game_id, r.status, r.expires_at_ms, r.from_stock, r.changed_at,
+          r.changed_at_ms
+        FROM json_each($2) AS wanted CROSS JOIN reservation AS r ON r.customer_id = wanted.value AND r.status = 1";
 
     pub(super) const CHECK: &str = "
-        SELECT e.customer_id, e.game_id, e.valid_from, e.granted_at_ms, e.reason, e.actor, e.order_id
+        SELECT e.customer_id, e.game_id, e.valid_from, e.granted_at_ms, e.reason, e.actor, e.order_id, e.ends_at_ms,
+          e.from_stock
         FROM json_each($2) AS wanted CROSS JOIN entitlement AS e
           ON e.customer_id = wanted.value ->> 0 AND e.game_id = wanted.value ->> 1
         WHERE e.valid_from <= $1
         UNION ALL
-        SELECT p.customer_id, p.game_id, p.valid_from, p.granted_at_ms, p.reason, p.actor, p.order_id
+        SELECT p.customer_id, p.game_id, p.valid_from, p.granted_at_ms, p.reason, p.actor, p.order_id, p.ends_at_ms,
+          p.from_stock
         FROM json_each($2) AS wanted CROSS JOIN entitlement_past AS p
           ON p.customer_id = wanted.value ->> 0 AND p.game_id = wanted.value ->> 1
         WHERE p.valid_from <= $1 AND p.valid_to > $1";
+
+    pub(super) const FORGET_REQUESTS: &str =
+        "DELETE FROM request WHERE request_id IN (SELECT unhex(value) FROM json_each($1))";
 }
 
 /// The store on SQLite.
@@ -77,159 +69,95 @@ impl SqliteStore {
     }
 }
 
-fn hex(bytes: &[u8]) -> String {
-    const DIGITS: &[u8; 16] = b"0123456789abcdef";
-    let digits = bytes.iter().flat_map(|byte| [byte >> 4, byte & 15]);
-    digits.map(|digit| char::from(DIGITS[usize::from(digit)])).collect()
+/// A value as JSON. Texts, numbers and lists of them always are.
+fn json(value: &impl serde::Serialize) -> String {
+    serde_json::to_string(value).unwrap_or_default()
 }
 
 fn keys_json(keys: &[Key]) -> String {
-    let keys = keys.iter().map(|(customer_id, game_id)| json!([customer_id.as_str(), game_id.as_str()]));
-    Value::Array(keys.collect()).to_string()
+    let keys = keys.iter().map(|(customer_id, game_id)| (customer_id.as_str(), game_id.as_str()));
+    json(&keys.collect::<Vec<_>>())
 }
 
-fn entitlement_json(entitlement: &Entitlement) -> Vec<Value> {
-    vec![
-        json!(entitlement.customer_id.as_str()),
-        json!(entitlement.game_id.as_str()),
-        json!(entitlement.valid_from),
-        json!(entitlement.granted_at_ms),
-        json!(entitlement.cause.reason.number()),
-        json!(entitlement.cause.actor),
-        json!(entitlement.cause.order_id),
-    ]
+fn ids_json(ids: &[RequestId]) -> String {
+    json(&ids.iter().map(|id| id.as_uuid().simple().to_string()).collect::<Vec<_>>())
 }
 
-fn read_entitlement(row: &SqliteRow) -> Result<Entitlement, StoreError> {
-    Ok(Entitlement {
-        customer_id: id(row.try_get(0)?)?,
-        game_id: id(row.try_get(1)?)?,
-        valid_from: unsigned(row.try_get(2)?)?,
-        granted_at_ms: unsigned(row.try_get(3)?)?,
-        cause: cause(row.try_get(4)?, row.try_get(5)?, row.try_get(6)?)?,
-    })
-}
-
-fn read_entitlements(rows: &[SqliteRow]) -> Result<Vec<Entitlement>, StoreError> {
-    rows.iter().map(read_entitlement).collect()
-}
-
-fn read_uuid(bytes: &[u8]) -> Result<Uuid, StoreError> {
-    Uuid::from_slice(bytes).map_err(|_| StoreError::Corrupt("a UUID".to_owned()))
-}
-
-fn read_request(row: &SqliteRow) -> Result<StoredRequest, StoreError> {
-    let content_hash: &[u8] = row.try_get(1)?;
-    Ok(StoredRequest {
-        request_id: RequestId::from(read_uuid(row.try_get(0)?)?),
-        content_hash: content_hash
-            .try_into()
-            .map_err(|_| StoreError::Corrupt("a content hash".to_owned()))?,
-        outcome: decode_outcome(row.try_get(3)?, unsigned(row.try_get(2)?)?)?,
-        decided_at_ms: unsigned(row.try_get(4)?)?,
-    })
-}
-
-/// Runs a statement over a set of rows, or nothing when the set is empty.
-async fn write_rows(
-    connection: &mut SqliteConnection,
-    statement: &'static str,
-    rows: Vec<Value>,
-) -> Result<(), StoreError> {
-    if !rows.is_empty() {
-        sqlx::query(statement).bind(Value::Array(rows).to_string()).execute(connection).await?;
-    }
-    Ok(())
-}
-
-async fn write_batch(connection: &mut SqliteConnection, batch: &Batch) -> Result<(), StoreError> {
-    let effects = &batch.effects;
-    let present = effects.present.iter().map(|entitlement| Value::Array(entitlement_json(entitlement)));
-    write_rows(connection, sql::PUT_PRESENT, present.collect()).await?;
-    let removed = effects.removed.iter().map(|(customer, game)| json!([customer.as_str(), game.as_str()]));
-    write_rows(connection, sql::DELETE_REMOVED, removed.collect()).await?;
-    let past = effects.past.iter().map(|past| {
-        let mut row = entitlement_json(&past.entitlement);
-        row.extend([
-            json!(past.valid_to),
-            json!(past.ended_at_ms),
-            json!(past.end_cause.reason.number()),
-            json!(past.end_cause.actor),
-            json!(past.end_cause.order_id),
-        ]);
-        Value::Array(row)
-    });
-    write_rows(connection, sql::INSERT_PAST, past.collect()).await?;
-    let requests = batch.requests.iter().map(|request| {
-        json!([
-            hex(request.request_id.as_uuid().as_bytes()),
-            hex(&request.content_hash),
-            request.outcome.revision,
-            hex(&record::encode_verdict(&request.outcome.verdict)),
-            request.decided_at_ms,
-        ])
-    });
-    write_rows(connection, sql::INSERT_REQUESTS, requests.collect()).await?;
-    if let (Some(first), Some(last)) = (batch.commits.first(), batch.commits.last()) {
-        sqlx::query(sql::INSERT_LOG)
-            .bind(signed(last.revision))
-            .bind(signed(first.revision))
-            .bind(record::encode_commits(&batch.commits))
-            .execute(connection)
-            .await?;
-    }
-    Ok(())
-}
+row_readers!(SqliteRow);
 
 #[async_trait]
 impl Store for SqliteStore {
+    fn leases(&self) -> Option<&dyn LeaseStore> {
+        // The lock on the file lets nobody else in.
+        None
+    }
+
     async fn lead(&self, leader_id: Uuid, take_over: bool) -> Result<Option<Head>, StoreError> {
         let row = sqlx::query(shared::LEAD)
-            .bind(&leader_id.as_bytes()[..])
+            .bind(leader_id)
             .bind(take_over)
             .fetch_optional(&self.database.writer)
             .await?;
-        row.map(|row| {
-            Ok(Head {
-                store_id: read_uuid(row.try_get(0)?)?,
-                incarnation: unsigned(row.try_get(1)?)?,
-                epoch: unsigned(row.try_get(2)?)?,
-                revision: unsigned(row.try_get(3)?)?,
-            })
-        })
-        .transpose()
+        row.as_ref().map(read_head).transpose()
+    }
+
+    async fn stocks(&self) -> Result<Vec<Stock>, StoreError> {
+        read_all(&sqlx::query(shared::STOCKS).fetch_all(&self.database.writer).await?, read_stock)
     }
 
     async fn load(&self, requests: &[RequestId], keys: &[Key]) -> Result<Loaded, StoreError> {
-        let ids = requests.iter().map(|id| Value::String(hex(id.as_uuid().as_bytes())));
-        let ids = Value::Array(ids.collect()).to_string();
+        let mut loaded = Loaded::default();
         let mut connection = self.database.writer.acquire().await?;
-        let requests = sqlx::query(sql::LOAD_REQUESTS).bind(ids).fetch_all(&mut *connection).await?;
-        let entitlements =
-            sqlx::query(sql::LOAD_ENTITLEMENTS).bind(keys_json(keys)).fetch_all(&mut *connection).await?;
-        Ok(Loaded {
-            requests: requests.iter().map(read_request).collect::<Result<_, _>>()?,
-            entitlements: read_entitlements(&entitlements)?,
+        if !requests.is_empty() {
+            let query = sqlx::query(sql::LOAD_REQUESTS).bind(ids_json(requests));
+            loaded.requests = read_all(&query.fetch_all(&mut *connection).await?, read_request)?;
+        }
+        if !keys.is_empty() {
+            let query = sqlx::query(sql::LOAD_ENTITLEMENTS).bind(keys_json(keys));
+            loaded.entitlements = read_all(&query.fetch_all(&mut *connection).await?, read_entitlement)?;
+        }
+        Ok(loaded)
+    }
+
+    async fn reservations(
+        &self,
+        reservations: &[ReservationId],
+        customers: &[CustomerId],
+    ) -> Result<Vec<Reservation>, StoreError> {
+        let customers: Vec<&str> = customers.iter().map(CustomerId::as_str).collect();
+        let rows = sqlx::query(sql::RESERVATIONS)
+            .bind(ids_json(reservations))
+            .bind(json(&customers))
+            .fetch_all(&self.database.writer)
+            .await?;
+        read_all(&rows, read_reservation)
+    }
+
+    async fn last_change(&self, subject: &Subject) -> Result<Revision, StoreError> {
+        let row = sqlx::query(shared::LAST_CHANGE)
+            .bind(subject.0.as_str())
+            .bind(subject.1.as_ref().map_or("", GameId::as_str))
+            .fetch_one(&self.database.writer)
+            .await?;
+        Ok(read_number(&row)?.unwrap_or(0))
+    }
+
+    async fn next_due_ms(&self) -> Result<Option<u64>, StoreError> {
+        read_number(&sqlx::query(shared::NEXT_DUE).fetch_one(&self.database.writer).await?)
+    }
+
+    async fn due(&self, until_ms: u64, limit: u32) -> Result<Due, StoreError> {
+        let rows = |statement| {
+            sqlx::query(statement).bind(signed(until_ms)).bind(limit).fetch_all(&self.database.writer)
+        };
+        Ok(Due {
+            ownerships: read_all(&rows(shared::DUE_OWNERSHIPS).await?, read_key)?,
+            reservations: read_all(&rows(shared::DUE_RESERVATIONS).await?, read_request_id)?,
         })
     }
 
     async fn commit(&self, head: &Head, batch: &Batch) -> Result<(), CommitError> {
-        let revision = batch.commits.last().map_or(head.revision, |commit| commit.revision);
-        let mut transaction =
-            self.database.writer.begin_with("BEGIN IMMEDIATE").await.map_err(StoreError::from)?;
-        let advanced = sqlx::query(sql::ADVANCE)
-            .bind(signed(revision))
-            .bind(signed(head.epoch))
-            .bind(signed(head.revision))
-            .execute(&mut *transaction)
-            .await
-            .map_err(StoreError::from)?;
-        if advanced.rows_affected() != 1 {
-            return Err(CommitError::Fenced);
-        }
-        write_batch(&mut transaction, batch).await?;
-        // After a failed COMMIT only recovery from the log, at the next start, tells what is on the disk.
-        transaction.commit().await.map_err(CommitError::Fatal)
+        commit::commit(&self.database.writer, head, batch).await
     }
 
     async fn check(&self, at: Revision, keys: &[Key]) -> Result<Vec<Entitlement>, StoreError> {
@@ -238,7 +166,7 @@ impl Store for SqliteStore {
             .bind(keys_json(keys))
             .fetch_all(&self.database.readers)
             .await?;
-        read_entitlements(&rows)
+        read_all(&rows, read_entitlement)
     }
 
     async fn list(
@@ -255,7 +183,36 @@ impl Store for SqliteStore {
             .bind(limit)
             .fetch_all(&self.database.readers)
             .await?;
-        read_entitlements(&rows)
+        read_all(&rows, read_entitlement)
+    }
+
+    async fn history(
+        &self,
+        at: Revision,
+        subject: &Subject,
+        after: Option<&HistoryPlace>,
+        limit: u32,
+    ) -> Result<Vec<Ownership>, StoreError> {
+        let rows = sqlx::query(shared::HISTORY)
+            .bind(signed(at))
+            .bind(subject.0.as_str())
+            .bind(subject.1.as_ref().map_or("", GameId::as_str))
+            .bind(after.map_or(-1, |after| signed(after.began)))
+            .bind(after.map_or("", |after| after.game_id.as_str()))
+            .bind(limit)
+            .fetch_all(&self.database.readers)
+            .await?;
+        read_all(&rows, read_ownership)
+    }
+
+    async fn explain(&self, at: Revision, key: &Key) -> Result<Option<Ownership>, StoreError> {
+        let row = sqlx::query(shared::EXPLAIN)
+            .bind(signed(at))
+            .bind(key.0.as_str())
+            .bind(key.1.as_str())
+            .fetch_optional(&self.database.readers)
+            .await?;
+        row.as_ref().map(read_ownership).transpose()
     }
 
     async fn snapshot(
@@ -271,7 +228,7 @@ impl Store for SqliteStore {
             .bind(limit)
             .fetch_all(&self.database.readers)
             .await?;
-        read_entitlements(&rows)
+        read_all(&rows, read_entitlement)
     }
 
     async fn log(&self, after: Revision, limit_batches: u32) -> Result<Vec<Commit>, StoreError> {
@@ -280,8 +237,40 @@ impl Store for SqliteStore {
             .bind(limit_batches)
             .fetch_all(&self.database.readers)
             .await?;
-        let batches = rows.iter().map(|row| record::decode_commits(row.try_get(0)?, after));
-        batches.collect::<Result<Vec<_>, StoreError>>().map(|batches| batches.into_iter().flatten().collect())
+        let batches = read_all(&rows, |row| record::decode_commits(row.try_get(0)?, after))?;
+        Ok(batches.into_iter().flatten().collect())
+    }
+
+    async fn trim_mark_ms(&self) -> Result<u64, StoreError> {
+        let row = sqlx::query(shared::TRIM_MARK).fetch_one(&self.database.writer).await?;
+        Ok(read_number(&row)?.unwrap_or(0))
+    }
+
+    async fn raise_trim_mark(&self, mark_ms: u64) -> Result<(), StoreError> {
+        sqlx::query(shared::RAISE_TRIM_MARK).bind(signed(mark_ms)).execute(&self.database.writer).await?;
+        Ok(())
+    }
+
+    async fn trim(
+        &self,
+        after: Option<RequestId>,
+        before_ms: u64,
+        limit: u32,
+    ) -> Result<Option<RequestId>, StoreError> {
+        // Only the deletion takes the connection that writes, and only where there is something to delete.
+        let rows = sqlx::query(shared::REQUESTS)
+            .bind(after.map_or(Uuid::nil(), |after| after.as_uuid()))
+            .bind(limit)
+            .fetch_all(&self.database.readers)
+            .await?;
+        let (forgettable, last) = read_forgettable(&rows, before_ms)?;
+        if !forgettable.is_empty() {
+            let query = sqlx::query(sql::FORGET_REQUESTS).bind(ids_json(&forgettable));
+            query.execute(&self.database.writer).await?;
+        }
+        let reservations = sqlx::query(shared::FORGET_RESERVATIONS);
+        reservations.bind(signed(before_ms)).bind(limit).execute(&self.database.writer).await?;
+        Ok(last)
     }
 
     async fn close(&self) {

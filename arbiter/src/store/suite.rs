@@ -1,9 +1,13 @@
 //! What every store must do, run against both.
 
+use std::collections::HashMap;
+use std::sync::Arc;
+
 use super::testing::{TestStore, on_both_stores};
 use super::{Batch, CommitError, Head, StoredRequest};
 use crate::domain::{
-    Cause, Change, ChangeKind, Commit, Entitlement, Key, Outcome, Reason, RequestId, Revision, State, Verdict,
+    Cause, Command, Commit, Entitlement, Key, Moment, Needs, OnNothingToDo, Operation, Outcome, Reason,
+    RequestId, Revision, Rules, State, Verdict, decide,
 };
 
 on_both_stores!(
@@ -16,14 +20,19 @@ on_both_stores!(
     a_revocation_moves_the_entitlement_to_the_past,
     reads_show_the_revision_that_was_asked,
     replacing_within_a_batch_keeps_both_lives,
+    what_began_and_ended_in_one_commit_was_never_owned,
     pages_are_ordered_by_bytes_and_complete,
     ids_of_any_characters_are_kept,
     the_log_is_in_order_and_whole,
     outcomes_without_commits_are_kept,
 );
 
-fn cause() -> Cause {
-    Cause { reason: Reason::Purchase, actor: "test's \"actor\"".to_owned(), order_id: "o-1".to_owned() }
+fn cause() -> Arc<Cause> {
+    Arc::new(Cause {
+        reason: Reason::Purchase,
+        actor: "test's \"actor\"".to_owned(),
+        order_id: "o-1".to_owned(),
+    })
 }
 
 fn key(customer_id: &str, game_id: &str) -> Key {
@@ -34,42 +43,74 @@ fn request_id(number: u64) -> RequestId {
     RequestId::new_v7(number, [7; 10])
 }
 
-/// A commit of changes, granting where `true`.
-fn commit(revision: Revision, changes: &[(bool, &str, &str)]) -> Commit {
-    let change = |(granted, customer_id, game_id): &(bool, &str, &str)| Change {
-        kind: if *granted { ChangeKind::Granted } else { ChangeKind::Revoked },
-        customer_id: customer_id.parse().unwrap(),
-        game_id: game_id.parse().unwrap(),
+const RULES: Rules = Rules { reservations_per_customer: 10, limited_editions: 10 };
+
+/// What is to become a commit: changes, granting where `true`.
+struct Draft {
+    revision: Revision,
+    command: Command,
+}
+
+fn commit(revision: Revision, changes: &[(bool, &str, &str)]) -> Draft {
+    let operation = |(granted, customer_id, game_id): &(bool, &str, &str)| {
+        let key = key(customer_id, game_id);
+        match granted {
+            true => Operation::Grant { key, on_owned: OnNothingToDo::Refuse, ends_at_ms: None },
+            false => Operation::Revoke { key, on_not_owned: OnNothingToDo::Refuse },
+        }
     };
-    Commit {
-        revision,
-        request_id: request_id(revision),
-        committed_at_ms: 1_000 + revision,
-        cause: cause(),
-        changes: changes.iter().map(change).collect(),
-        traceparent: String::new(),
-    }
+    draft(revision, changes.iter().map(operation).collect())
+}
+
+fn draft(revision: Revision, operations: Vec<Operation>) -> Draft {
+    Draft { revision, command: Command { preconditions: Vec::new(), operations, cause: cause() } }
 }
 
 fn stored(request_id: RequestId, revision: Revision) -> StoredRequest {
-    let outcome = Outcome { revision, verdict: Verdict::Accepted { changed: vec![true, false] } };
+    let outcome = Outcome {
+        revision,
+        verdict: Verdict::Accepted { changed: vec![true, false], expires_at_ms: Some(7) },
+    };
     StoredRequest { request_id, content_hash: [9; 32], outcome, decided_at_ms: 5 }
 }
 
 /// What writes these commits on top of what is stored.
-async fn batch_of(test: &TestStore, commits: Vec<Commit>) -> Batch {
-    let keys = commits.iter().flat_map(|commit| &commit.changes);
-    let keys: Vec<Key> = keys.map(|change| (change.customer_id.clone(), change.game_id.clone())).collect();
-    let mut state = State::new(test.store.load(&[], &keys).await.unwrap().entitlements);
-    for commit in &commits {
-        state.apply(commit);
+async fn batch_of(test: &TestStore, drafts: Vec<Draft>) -> Batch {
+    let mut needs = Needs::default();
+    drafts.iter().for_each(|draft| needs.add(&draft.command));
+    let stocks = test.store.stocks().await.unwrap();
+    let stocks: HashMap<_, _> = stocks.into_iter().map(|stock| (stock.game_id.clone(), stock)).collect();
+    let mut state = State::new(&stocks);
+    let ids: Vec<_> = needs.reservations.iter().copied().collect();
+    for reservation in test.store.reservations(&ids, &[]).await.unwrap() {
+        needs.keys.insert(reservation.key());
+        state.know_reservation(reservation);
     }
-    let requests = commits.iter().map(|commit| stored(commit.request_id, commit.revision)).collect();
-    Batch { effects: state.into_effects(), requests, commits }
+    let keys: Vec<Key> = needs.keys.into_iter().collect();
+    for entitlement in test.store.load(&[], &keys).await.unwrap().entitlements {
+        state.know(entitlement.key(), Some(Arc::new(entitlement)));
+    }
+    let mut batch = Batch::default();
+    for Draft { revision, command } in drafts {
+        let moment = Moment { head: revision - 1, now_ms: 1_000 + revision };
+        let decision = decide(request_id(revision), &command, &mut state, moment, &RULES);
+        assert!(matches!(decision.verdict, Verdict::Accepted { .. }), "{decision:?}");
+        batch.commits.push(Commit {
+            revision,
+            request_id: request_id(revision),
+            committed_at_ms: moment.now_ms,
+            cause: command.cause,
+            changes: decision.changes,
+            traceparent: String::new(),
+        });
+        batch.requests.push(Arc::new(stored(request_id(revision), revision)));
+    }
+    batch.effects = state.into_effects();
+    batch
 }
 
 /// Commits batches, one after the other.
-async fn write(test: &TestStore, head: &mut Head, batches: Vec<Vec<Commit>>) {
+async fn write(test: &TestStore, head: &mut Head, batches: Vec<Vec<Draft>>) {
     for commits in batches {
         let batch = batch_of(test, commits).await;
         test.store.commit(head, &batch).await.unwrap();
@@ -99,9 +140,10 @@ async fn whoever_was_taken_over_cannot_lead_again(test: TestStore) {
 }
 
 async fn a_batch_is_read_back_after_a_restart(mut test: TestStore) {
-    let (_, mut head) = test.lead().await;
-    let commits = vec![commit(1, &[(true, "c", "g"), (true, "c", "h")]), commit(2, &[(true, "d", "g")])];
-    write(&test, &mut head, vec![commits.clone()]).await;
+    let (_, head) = test.lead().await;
+    let drafts = vec![commit(1, &[(true, "c", "g"), (true, "c", "h")]), commit(2, &[(true, "d", "g")])];
+    let batch = batch_of(&test, drafts).await;
+    test.store.commit(&head, &batch).await.unwrap();
     test.reopen().await;
     assert_eq!(test.lead().await.1.revision, 2);
     let loaded =
@@ -110,7 +152,7 @@ async fn a_batch_is_read_back_after_a_restart(mut test: TestStore) {
     assert_eq!(shown(&loaded.entitlements), [("c", "g", 1)]);
     assert_eq!(loaded.entitlements[0].cause, cause());
     assert_eq!(loaded.entitlements[0].granted_at_ms, 1_001);
-    assert_eq!(test.store.log(0, 10).await.unwrap(), commits);
+    assert_eq!(test.store.log(0, 10).await.unwrap(), batch.commits);
 }
 
 async fn an_older_epoch_is_fenced(test: TestStore) {
@@ -140,8 +182,8 @@ async fn a_batch_that_fails_leaves_nothing(test: TestStore) {
     let (_, head) = test.lead().await;
     let mut batch = batch_of(&test, vec![commit(1, &[(true, "c", "g")])]).await;
     // The same request twice breaks the primary key of requests, after entitlements were written.
-    batch.requests.push(stored(request_id(1), 1));
-    assert!(matches!(test.store.commit(&head, &batch).await, Err(CommitError::Before(_))));
+    batch.requests.push(Arc::new(stored(request_id(1), 1)));
+    assert!(matches!(test.store.commit(&head, &batch).await, Err(CommitError::Conflict)));
     assert_nothing_is_there(&test).await;
     let (_, mut head) = test.lead().await;
     write(&test, &mut head, vec![vec![commit(1, &[(true, "c", "g")])]]).await;
@@ -200,6 +242,30 @@ async fn replacing_within_a_batch_keeps_both_lives(test: TestStore) {
         let entitlements = test.store.list(at, &"c".parse().unwrap(), None, 10).await.unwrap();
         assert_eq!(shown(&entitlements), expected, "at revision {at}");
     }
+}
+
+async fn what_began_and_ended_in_one_commit_was_never_owned(test: TestStore) {
+    let (_, mut head) = test.lead().await;
+    let (on, off) = ((true, "c", "g"), (false, "c", "g"));
+    let batches = vec![
+        vec![commit(1, &[on, off, on, off])],
+        vec![commit(2, &[on, off, on]), commit(3, &[off, on, off, on, off])],
+        vec![commit(4, &[on])],
+    ];
+    write(&test, &mut head, batches).await;
+    let subject = ("c".parse().unwrap(), None);
+    let history = test.store.history(4, &subject, None, 9).await.unwrap();
+    let lives =
+        history.iter().map(|one| (one.entitlement.valid_from, one.end.as_ref().map(|end| end.valid_to)));
+    assert_eq!(lives.collect::<Vec<_>>(), [(2, Some(3)), (4, None)]);
+    for (at, began) in [(1, None), (2, Some(2)), (3, Some(2)), (4, Some(4))] {
+        let explained = test.store.explain(at, &key("c", "g")).await.unwrap();
+        assert_eq!(explained.map(|one| one.entitlement.valid_from), began, "at revision {at}");
+    }
+    assert_eq!(test.store.last_change(&subject).await.unwrap(), 4);
+    write(&test, &mut head, vec![vec![commit(5, &[(true, "d", "g"), (false, "d", "g")])]]).await;
+    let last = test.store.last_change(&("d".parse().unwrap(), None)).await.unwrap();
+    assert_eq!(last, 5, "something changed, though nothing is left of it");
 }
 
 async fn pages_are_ordered_by_bytes_and_complete(test: TestStore) {
@@ -261,8 +327,9 @@ async fn the_log_is_in_order_and_whole(test: TestStore) {
 
 async fn outcomes_without_commits_are_kept(test: TestStore) {
     let (_, head) = test.lead().await;
-    let batch = Batch { requests: vec![stored(request_id(1), 0)], ..Batch::default() };
+    let batch = Batch { requests: vec![Arc::new(stored(request_id(1), 0))], ..Batch::default() };
     test.store.commit(&head, &batch).await.unwrap();
-    assert_eq!(test.store.load(&[request_id(1)], &[]).await.unwrap().requests, batch.requests);
+    let loaded = test.store.load(&[request_id(1)], &[]).await.unwrap();
+    assert_eq!(loaded.requests, [stored(request_id(1), 0)]);
     assert_eq!(test.lead().await.1.revision, 0, "a refusal takes no revision");
 }

@@ -96,7 +96,7 @@ mod tests {
     use crate::domain::{Cause, Reason, RequestId};
 
     fn commits(revisions: std::ops::RangeInclusive<Revision>) -> Vec<Commit> {
-        let cause = Cause { reason: Reason::Gift, actor: String::new(), order_id: String::new() };
+        let cause = Arc::new(Cause { reason: Reason::Gift, actor: String::new(), order_id: String::new() });
         let commit = |revision| Commit {
             revision,
             request_id: RequestId::new_v7(revision, [0; 10]),

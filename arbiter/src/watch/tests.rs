@@ -8,7 +8,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::stream::EventReceiver;
 use super::{Event, Hub, Start, WatchError, WatchLimits, Watches};
-use crate::domain::{Cause, Change, ChangeKind, Commit, Key, Reason, RequestId, Revision, State};
+use crate::domain::{Cause, Change, Commit, Effects, Entitlement, Key, Reason, RequestId, Revision};
 use crate::store::testing::{TestStore, on_both_stores};
 use crate::store::{Batch, Head};
 
@@ -54,32 +54,46 @@ impl Fixture {
 
     /// Commits one batch with these numbers of changes.
     async fn commit(&mut self, sizes: &[usize]) {
-        let mut state = State::default();
+        let mut effects = Effects::default();
         let mut commits = Vec::new();
         for size in sizes {
             let revision = self.head.revision + 1 + commits.len() as u64;
             let commit = commit(revision, *size);
-            state.apply(&commit);
+            effects.inserted.extend(commit.changes.iter().map(|change| granted(&commit, change)));
             commits.push(commit);
         }
-        let batch = Batch { effects: state.into_effects(), commits, ..Batch::default() };
+        let batch = Batch { effects, commits, ..Batch::default() };
         self.test.store.commit(&self.head, &batch).await.unwrap();
         self.head.revision = batch.commits.last().map_or(self.head.revision, |commit| commit.revision);
         self.hub.publish(batch.commits);
     }
 }
 
+/// What a change of a commit leaves.
+fn granted(commit: &Commit, change: &Change) -> Arc<Entitlement> {
+    let Change::Granted { key, .. } = change else { panic!("only grants are committed here") };
+    Arc::new(Entitlement {
+        customer_id: key.0.clone(),
+        game_id: key.1.clone(),
+        valid_from: commit.revision,
+        granted_at_ms: commit.committed_at_ms,
+        cause: Arc::clone(&commit.cause),
+        ends_at_ms: None,
+        from_stock: false,
+    })
+}
+
 fn commit(revision: Revision, size: usize) -> Commit {
-    let change = |number| Change {
-        kind: ChangeKind::Granted,
-        customer_id: format!("customer-{}", revision % 5).parse().unwrap(),
-        game_id: format!("game-{revision}-{number}").parse().unwrap(),
+    let change = |number| {
+        let customer_id = format!("customer-{}", revision % 5).parse().unwrap();
+        let key = (customer_id, format!("game-{revision}-{number}").parse().unwrap());
+        Change::Granted { key, ends_at_ms: None, reservation_id: None }
     };
     Commit {
         revision,
         request_id: RequestId::new_v7(revision, [1; 10]),
         committed_at_ms: revision,
-        cause: Cause { reason: Reason::Gift, actor: String::new(), order_id: String::new() },
+        cause: Arc::new(Cause { reason: Reason::Gift, actor: String::new(), order_id: String::new() }),
         changes: (0..size).map(change).collect(),
         traceparent: String::new(),
     }

@@ -11,6 +11,7 @@
 mod arbiter;
 mod protocol;
 mod proxy;
+mod takeover;
 
 use std::collections::BTreeMap;
 
@@ -203,7 +204,7 @@ async fn a_commit_that_arrives_after_the_new_epoch_has_no_effect() {
 
 /// Cuts the connection in a commit, and lets nobody through until the arbiter has given up to find out.
 async fn an_outcome_is_called_unknown(fate: Fate, was_applied: bool) {
-    let options = ["--settle-timeout-ms", "100", "--database-connect-timeout-ms", "1000"];
+    let options = ["--settle-timeout-ms", "100", "--database-connect-timeout-ms", "1500"];
     let setup = Setup::new(&options).await;
     setup.proxy.next_commits([fate]);
     let request = grant("c", "game");

@@ -1,0 +1,119 @@
+//! What serves requests once the store is open: how fresh an answer is, and how a write comes to its outcome.
+
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use gameshelf::proto::freshness::v1::Provenance;
+use gameshelf::tokens::Token;
+use mesh::telemetry::CALL_TARGET;
+use tonic::Status;
+use tracing::info_span;
+
+use super::errors::{self, Refused, TokenProblem};
+use super::requests::{Asked, Write};
+use super::responses;
+use crate::cache::Cache;
+use crate::domain::{Command, RequestId, Revision, Rules, Verdict};
+use crate::leadership::Lease;
+use crate::sequencer::{Answer, SequencerHandle, Submission};
+use crate::store::SharedStore;
+use crate::watch::{Hub, Watches};
+
+/// What serves requests once the store is open.
+#[derive(Debug)]
+pub(crate) struct Core {
+    pub(crate) sequencer: SequencerHandle,
+    pub(crate) store: SharedStore,
+    pub(crate) cache: Arc<Cache>,
+    pub(crate) hub: Arc<Hub>,
+    pub(crate) lease: Arc<Lease>,
+    pub(crate) watches: Watches,
+    pub(crate) rules: Rules,
+    /// Names the store; its revision is of no meaning.
+    pub(crate) identity: Token,
+}
+
+/// Empty until the store is open.
+pub(crate) type CoreSlot = Arc<OnceLock<Core>>;
+
+/// A write that was accepted.
+pub(super) struct Written {
+    pub(super) request_id: RequestId,
+    pub(super) command: Arc<Command>,
+    /// For each operation whether it changed anything.
+    pub(super) changed: Vec<bool>,
+    pub(super) expires_at_ms: Option<u64>,
+    pub(super) revision: Revision,
+    pub(super) token: String,
+    pub(super) replayed: bool,
+}
+
+impl Core {
+    pub(super) fn token(&self, revision: Revision) -> Token {
+        self.identity.at(revision)
+    }
+
+    /// Refuses a token that cannot be compared with what this store knows.
+    pub(super) fn check_token(&self, token: Token, head: Revision) -> Result<(), Status> {
+        if token.store_id != self.identity.store_id {
+            return Err(errors::token_problem(TokenProblem::Foreign));
+        }
+        if token.incarnation != self.identity.incarnation || token.revision > head {
+            let problem = TokenProblem::Unknown { revision: token.revision, head };
+            return Err(errors::token_problem(problem));
+        }
+        Ok(())
+    }
+
+    /// Refuses a token from beyond what is known. Called before the answer is computed; [`Core::provenance`] after.
+    pub(super) fn check_asked(&self, asked: Asked) -> Result<(), Status> {
+        match asked {
+            Asked::AtLeast(token) => self.check_token(token, self.cache.head()),
+            Asked::Strong | Asked::AtMostOld(_) | Asked::Any => Ok(()),
+        }
+    }
+
+    /// How fresh an answer is that shows a revision, or why it is not fresh enough. It is judged when the answer is there:
+    /// computing it may have taken longer than the lease lasted.
+    pub(super) fn provenance(&self, revision: Revision, asked: Asked) -> Result<Provenance, Status> {
+        let age = self.lease.age();
+        match asked {
+            Asked::Strong if age.is_some() => return Err(errors::lease_over()),
+            Asked::AtMostOld(limit) if age.is_some_and(|age| age > limit) => {
+                return Err(errors::too_old(age.unwrap_or(Duration::MAX), limit));
+            }
+            Asked::Strong | Asked::AtMostOld(_) | Asked::AtLeast(_) | Asked::Any => {}
+        }
+        Ok(responses::provenance(self.token(revision), age))
+    }
+
+    /// Puts a write into the one order and waits for its outcome. A refusal is an error.
+    pub(super) async fn write(&self, write: Write) -> Result<Written, Status> {
+        // From queue to commit. It is a child of the call's span, so it belongs to the caller's trace.
+        let span = info_span!(
+            target: CALL_TARGET,
+            "arbiter.request",
+            request.id = %write.request_id,
+            batch.size = tracing::field::Empty,
+        );
+        let request_id = write.request_id;
+        let command = Arc::new(write.command);
+        let submission = Submission { request_id, command: Arc::clone(&command), span };
+        let Answer { outcome, replayed } =
+            self.sequencer.submit(submission).await.map_err(|error| errors::submit(&error))?;
+        let (revision, token) = (outcome.revision, self.token(outcome.revision).to_string());
+        match outcome.verdict {
+            Verdict::Accepted { changed, expires_at_ms } => {
+                Ok(Written { request_id, command, changed, expires_at_ms, revision, token, replayed })
+            }
+            Verdict::Refused { items } => Err(errors::refused(&Refused {
+                command: &command,
+                items: &items,
+                rules: &self.rules,
+                revision,
+                token,
+                replayed,
+            })),
+        }
+    }
+}

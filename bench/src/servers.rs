@@ -1,0 +1,16 @@
+//! What is measured, and what it needs: child processes that end with this one.
+
+mod arbiter;
+mod child;
+mod etcd;
+mod noop;
+mod postgres;
+mod process;
+mod script;
+
+pub(crate) use arbiter::{Arbiter, ArbiterArguments, Store, protocol};
+pub(crate) use etcd::Etcd;
+pub(crate) use noop::{Noop, NoopArguments, Runtime, Stack, serve as serve_noop};
+pub(crate) use postgres::{Database, Postgres};
+pub(crate) use process::{Process, Usage};
+pub(crate) use script::programs_of_postgres;
