@@ -132,9 +132,7 @@ impl Running {
     pub(crate) async fn serving(url: &str, options: &[&str]) -> Self {
         let mut running = start(url, options);
         while running.client.get_head(GetHeadRequest {}).await.is_err() {
-            if running.task.is_finished() {
-                panic!("the arbiter has ended: {:?}", running.task.await);
-            }
+            assert!(!running.task.is_finished(), "the arbiter has ended: {:?}", running.task.await);
             tokio::time::sleep(PAUSE).await;
         }
         running
