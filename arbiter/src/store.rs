@@ -209,8 +209,8 @@ pub(crate) trait Store: fmt::Debug + Send + Sync {
     async fn raise_trim_mark(&self, mark_ms: u64) -> Result<(), StoreError>;
 
     /// Looks through at most `limit` request ids after `after` and forgets the outcomes decided before `before_ms` of
-    /// those that are not version 7 with a time at or after it, with the closed reservations that they opened. Returns
-    /// how far it came; none at the end.
+    /// those that are not version 7 with a time at or after it, and name no reservation; and as many reservations that were
+    /// closed before it. Returns how far it came; none at the end.
     async fn trim(
         &self,
         after: Option<RequestId>,

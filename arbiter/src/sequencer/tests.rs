@@ -1,6 +1,8 @@
 //! What the sequencer promises, on both stores, and what it does when a store goes wrong.
 
 mod harness;
+mod identity;
+mod limited;
 mod model;
 mod promises;
 mod queue;

@@ -41,6 +41,8 @@ pub(crate) struct FaultyStore {
     unreachable: AtomicBool,
     refuses_own: AtomicBool,
     calls: AtomicUsize,
+    trim_gate: Semaphore,
+    trims: AtomicUsize,
 }
 
 impl FaultyStore {
@@ -54,7 +56,24 @@ impl FaultyStore {
             unreachable: AtomicBool::new(false),
             refuses_own: AtomicBool::new(false),
             calls: AtomicUsize::new(0),
+            trim_gate: Semaphore::new(Semaphore::MAX_PERMITS / 2),
+            trims: AtomicUsize::new(0),
         }
+    }
+
+    /// Lets nothing be forgotten until [`FaultyStore::release_trims`].
+    pub(crate) fn hold_trims(&self) {
+        self.trim_gate.forget_permits(Semaphore::MAX_PERMITS);
+    }
+
+    /// Lets things be forgotten again.
+    pub(crate) fn release_trims(&self) {
+        self.trim_gate.add_permits(Semaphore::MAX_PERMITS / 2);
+    }
+
+    /// How often something was to be forgotten.
+    pub(crate) fn trims(&self) -> usize {
+        self.trims.load(Ordering::SeqCst)
     }
 
     /// The wrapped store, which is asked something.
@@ -170,6 +189,8 @@ impl Store for FaultyStore {
         before_ms: u64,
         limit: u32,
     ) -> Result<Option<RequestId>, StoreError> {
+        self.trims.fetch_add(1, Ordering::SeqCst);
+        self.trim_gate.acquire().await.expect("the semaphore stays open").forget();
         self.inner().trim(after, before_ms, limit).await
     }
 

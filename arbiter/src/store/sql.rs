@@ -115,9 +115,12 @@ pub(super) const TRIM_MARK: &str = "SELECT trim_mark_ms FROM head";
 /// Raises that time; it never goes back.
 pub(super) const RAISE_TRIM_MARK: &str = "UPDATE head SET trim_mark_ms = $1 WHERE trim_mark_ms < $1";
 
-/// The next request ids, with the times at which they were decided.
+/// The next request ids, with the times at which they were decided. One that names a reservation is known as long as that
+/// is: were it forgotten, another reservation could be opened under it.
 pub(super) const REQUESTS: &str = "
-    SELECT request_id, decided_at_ms FROM request WHERE request_id > $1 ORDER BY request_id LIMIT $2";
+    SELECT request_id, decided_at_ms FROM request
+    WHERE request_id > $1 AND NOT EXISTS (SELECT 1 FROM reservation WHERE reservation_id = request.request_id)
+    ORDER BY request_id LIMIT $2";
 
 /// Forgets a few reservations that were closed before a time.
 pub(super) const FORGET_RESERVATIONS: &str = "
