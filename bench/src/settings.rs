@@ -30,7 +30,7 @@ pub(crate) struct Settings {
     pub(crate) load_threads: u32,
 
     /// Connections of the load to a server over gRPC
-    #[arg(long, default_value_t = 4, value_parser = value_parser!(u32).range(1..=100))]
+    #[arg(long, default_value_t = 2, value_parser = value_parser!(u32).range(1..=100))]
     pub(crate) connections: u32,
 
     /// A PostgreSQL server on which databases can be made; without one, one is started as the tests do
