@@ -93,14 +93,11 @@ impl Cache {
     /// The newest revision, and the games of a customer at it if they are known.
     pub(crate) fn customer(&self, customer_id: &CustomerId) -> (Revision, Option<Arc<CustomerGames>>) {
         let inner = self.inner();
-        let games = inner.customers.get(customer_id).map(|games| Arc::clone(games));
+        let games = inner.customers.get(customer_id).map(Arc::clone);
         let head = inner.head;
         drop(inner);
-        if games.is_some() {
-            self.hits.add(1, &[])
-        } else {
-            self.misses.add(1, &[])
-        }
+        let lookups = if games.is_some() { &self.hits } else { &self.misses };
+        lookups.add(1, &[]);
         (head, games)
     }
 

@@ -1,6 +1,6 @@
 //! What there is, as far as the commands of one batch need it, and what the batch makes of it.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use super::Revision;
@@ -230,9 +230,23 @@ impl<'a> State<'a> {
         unproven.map(|(key, _)| key.clone()).collect()
     }
 
+    /// Drops what began and ended in one commit, since it was owned at no revision. Where nothing else of the key tells that
+    /// something changed then, it is kept once.
+    fn drop_brief(&self, past: &mut Vec<PastEntitlement>) {
+        let is_brief = |one: &PastEntitlement| one.entitlement.valid_from == one.end.valid_to;
+        if !past.iter().any(is_brief) {
+            return;
+        }
+        let lasting = past.iter().filter(|one| !is_brief(one)).map(|one| &one.entitlement);
+        let lasting = lasting.chain(self.slots.values().filter_map(|slot| slot.now.as_ref()));
+        let mut told: HashSet<_> = lasting.map(|one| (one.key(), one.valid_from)).collect();
+        past.retain(|one| !is_brief(one) || told.insert((one.entitlement.key(), one.end.valid_to)));
+    }
+
     /// What has to be written to make what is stored what this state is.
-    pub(crate) fn into_effects(self) -> Effects {
-        let mut effects = Effects { past: self.past, ..Effects::default() };
+    pub(crate) fn into_effects(mut self) -> Effects {
+        let mut effects = Effects { past: std::mem::take(&mut self.past), ..Effects::default() };
+        self.drop_brief(&mut effects.past);
         for (key, slot) in self.slots {
             match (slot.before, slot.now) {
                 (None, Some(now)) => effects.inserted.push(now),

@@ -20,6 +20,8 @@ const LOOK_AGAIN: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub(super) struct Expiry {
     next_due_ms: Option<u64>,
+    /// Until then it is left alone, since the store did not take it.
+    not_before_ms: u64,
     /// Whether the store has to be asked when the next thing is due.
     stale: bool,
     limit: u32,
@@ -31,7 +33,7 @@ impl Expiry {
     pub(super) fn new(next_due_ms: Option<u64>, limit: usize) -> Self {
         let cause = Cause { reason: Reason::Expiry, actor: "arbiter".to_owned(), order_id: String::new() };
         let limit = u32::try_from(limit).unwrap_or(u32::MAX);
-        Self { next_due_ms, stale: false, limit, cause: Arc::new(cause) }
+        Self { next_due_ms, not_before_ms: 0, stale: false, limit, cause: Arc::new(cause) }
     }
 
     pub(super) fn restart(&mut self, next_due_ms: Option<u64>) {
@@ -40,12 +42,12 @@ impl Expiry {
     }
 
     pub(super) fn is_due(&self, now_ms: u64) -> bool {
-        self.next_due_ms.is_some_and(|due_ms| due_ms <= now_ms)
+        self.next_due_ms.is_some_and(|due_ms| due_ms.max(self.not_before_ms) <= now_ms)
     }
 
     /// How long until something may be due; none when nothing ends by itself.
     pub(super) fn due_in(&self, now_ms: u64) -> Option<Duration> {
-        let due_ms = self.next_due_ms?;
+        let due_ms = self.next_due_ms?.max(self.not_before_ms);
         Some(Duration::from_millis(due_ms.saturating_sub(now_ms)).min(LOOK_AGAIN))
     }
 
@@ -101,8 +103,7 @@ impl Expiry {
     /// Leaves alone for a while what the store did not take.
     pub(super) fn put_off(&mut self, now_ms: u64) {
         if self.is_due(now_ms) {
-            self.next_due_ms = Some(now_ms + PUT_OFF_MS);
-            self.stale = false;
+            self.not_before_ms = now_ms.saturating_add(PUT_OFF_MS);
         }
     }
 }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use tracing::Span;
 
+use super::SequencerError;
 use crate::domain::{Command, Outcome, RequestId};
 
 /// A request on its way to the sequencer.
@@ -56,4 +57,13 @@ pub(crate) enum SubmitError {
     /// The sequencer has ended. Nothing was written.
     #[error("the arbiter is stopping; nothing was written")]
     Stopped,
+}
+
+impl From<&SequencerError> for SubmitError {
+    fn from(error: &SequencerError) -> Self {
+        match error {
+            SequencerError::Fenced => Self::NotLeader,
+            SequencerError::Fatal(_) => Self::OutcomeUnknown,
+        }
+    }
 }

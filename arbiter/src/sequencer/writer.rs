@@ -1,10 +1,12 @@
 //! Takes a batch through the store: load, decide, commit, answer. And settles what the store leaves unknown.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use mesh::environment::Environment;
+use mesh::telemetry::CALL_TARGET;
+use mesh::trace;
 use opentelemetry::KeyValue;
 use opentelemetry::trace::TraceContextExt;
 use tokio::sync::watch;
@@ -22,7 +24,7 @@ use super::request::{Answer, SubmitError};
 use super::retention::Retention;
 use super::{Lead, SequencerError, SequencerLimits};
 use crate::cache::Cache;
-use crate::domain::{GameId, RequestId, Stock};
+use crate::domain::{GameId, Outcome, RequestId, Stock};
 use crate::store::{CommitError, Head, SharedStore, StoreError};
 use crate::watch::Hub;
 
@@ -67,6 +69,8 @@ pub(super) struct Writer {
     retention: Retention,
     /// For how many more batches the store is asked before they are decided.
     look_first: u32,
+    /// What this batch tried to write by a COMMIT whose answer was lost: found in the store, it is no repeat.
+    unsettled: HashMap<RequestId, Outcome>,
     environment: Environment,
     limits: SequencerLimits,
     metrics: Arc<Metrics>,
@@ -89,6 +93,7 @@ impl Writer {
             expiry: Expiry::new(lead.start.next_due_ms, limits.batch_requests),
             retention,
             look_first: 0,
+            unsettled: HashMap::new(),
             environment,
             limits,
             metrics: Arc::new(Metrics::new()),
@@ -131,26 +136,24 @@ impl Writer {
         if envelopes.is_empty() && !self.expiry.is_due(self.environment.clock.unix_ms()) {
             return Ok(());
         }
-        let span = info_span!(
-            parent: None,
-            "arbiter.batch",
-            batch.size = envelopes.len(),
-            batch.commits = tracing::field::Empty,
-            revision = tracing::field::Empty,
-        );
-        link(&span, &envelopes);
-        self.write_or_settle(envelopes).instrument(span).await
+        let span = span_of(&envelopes);
+        let written = self.write_or_settle(envelopes).instrument(span).await;
+        self.unsettled.clear();
+        written
     }
 
     async fn write_or_settle(&mut self, envelopes: Vec<Envelope>) -> Result<(), SequencerError> {
-        match self.attempt(&envelopes, &HashSet::new()).await {
+        match self.attempt(&envelopes).await {
             Ok(answers) => {
                 answer_all(envelopes, answers);
                 Ok(())
             }
-            // The store does not take them together: each is tried alone, so that one cannot harm the others.
-            Err(WriteError::Refused) if envelopes.len() > 1 => {
-                self.expiry.put_off(self.environment.clock.unix_ms());
+            // The store does not take them together: what is due and each request is tried alone, so that one cannot harm
+            // the others.
+            Err(WriteError::Refused | WriteError::Conflict)
+                if envelopes.len() > 1 || self.is_own(&envelopes) =>
+            {
+                Box::pin(self.write_or_settle(Vec::new())).await?;
                 for envelope in envelopes {
                     Box::pin(self.write_or_settle(vec![envelope])).await?;
                 }
@@ -171,18 +174,22 @@ impl Writer {
         }
     }
 
-    /// One attempt at a batch. `unsettled` are requests whose outcome, if one is found, is that of this very batch.
+    /// Whether a batch has something of the arbiter's own beside its requests.
+    fn is_own(&self, envelopes: &[Envelope]) -> bool {
+        !envelopes.is_empty() && self.expiry.is_due(self.environment.clock.unix_ms())
+    }
+
+    /// One attempt at a batch.
     async fn attempt(
         &mut self,
         envelopes: &[Envelope],
-        unsettled: &HashSet<RequestId>,
     ) -> Result<Vec<Result<Answer, SubmitError>>, WriteError> {
         if !self.settled {
             self.lead_again().await?;
         }
         let items: Vec<Item<'_>> = envelopes.iter().map(Envelope::item).collect();
         let mut look = Look::AtCache;
-        if self.look_first > 0 || !unsettled.is_empty() {
+        if self.look_first > 0 || !self.unsettled.is_empty() {
             self.look_first = self.look_first.saturating_sub(1);
             look = Look::AtStore;
         }
@@ -196,8 +203,9 @@ impl Writer {
         };
         let mut decided = decided?;
         for (answer, item) in decided.answers.iter_mut().zip(&items) {
+            // The first one only: the same request twice in a batch is a repeat all the same.
             if let Ok(answer) = answer
-                && unsettled.contains(&item.request_id)
+                && self.unsettled.remove(&item.request_id).is_some_and(|tried| tried == answer.outcome)
             {
                 answer.replayed = false;
             }
@@ -258,7 +266,7 @@ impl Writer {
     }
 
     async fn commit(&mut self, envelopes: &[Envelope], decided: &Decided) -> Result<(), WriteError> {
-        for envelope in envelopes {
+        for envelope in envelopes.iter().filter(|envelope| envelope.is_observed()) {
             let size = KeyValue::new("batch.size", signed(envelopes.len()));
             envelope.submission.span.add_event("decided", vec![size]);
         }
@@ -266,7 +274,9 @@ impl Writer {
             // Only repeats: their outcomes are on the disk already.
             return Ok(());
         }
-        let span = info_span!("arbiter.store.commit", db.operation.name = "COMMIT");
+        let span = trace::within(
+            || info_span!(target: CALL_TARGET, "arbiter.store.commit", db.operation.name = "COMMIT"),
+        );
         let begin = Instant::now();
         let committed = self.store.commit(&self.head, &decided.batch).instrument(span).await;
         self.metrics.committed(decided.batch.requests.len(), begin.elapsed().as_secs_f64());
@@ -278,6 +288,8 @@ impl Writer {
             }
             CommitError::Unknown(error) => {
                 tracing::error!(%error, "the answer to COMMIT was lost");
+                let tried = decided.batch.requests.iter();
+                self.unsettled.extend(tried.map(|one| (one.request_id, one.outcome.clone())));
                 self.settled = false;
                 WriteError::Unknown
             }
@@ -310,14 +322,10 @@ impl Writer {
     async fn settle(&mut self, envelopes: Vec<Envelope>, unknown: bool) -> Result<(), SequencerError> {
         let give_up = Instant::now() + Duration::from_millis(self.limits.settle_timeout_ms);
         let mut unknown = unknown;
-        let mut unsettled = HashSet::new();
         loop {
-            if unknown {
-                unsettled.extend(envelopes.iter().map(|envelope| envelope.submission.request_id));
-            }
             self.settled = false;
             self.metrics.settled();
-            match self.attempt(&envelopes, &unsettled).await {
+            match self.attempt(&envelopes).await {
                 Ok(answers) => {
                     answer_all(envelopes, answers);
                     return Ok(());
@@ -350,15 +358,6 @@ impl Writer {
     }
 }
 
-impl From<&SequencerError> for SubmitError {
-    fn from(error: &SequencerError) -> Self {
-        match error {
-            SequencerError::Fenced => Self::NotLeader,
-            SequencerError::Fatal(_) => Self::OutcomeUnknown,
-        }
-    }
-}
-
 /// An outcome that may exist is called unknown, whatever else went wrong.
 fn told(unknown: bool, error: SubmitError) -> SubmitError {
     if unknown { SubmitError::OutcomeUnknown } else { error }
@@ -376,15 +375,30 @@ fn answer_error(envelopes: Vec<Envelope>, error: &SubmitError) {
     }
 }
 
-/// Links each request's span with the batch's, which is a trace of its own: many requests share one batch.
-fn link(batch: &Span, envelopes: &[Envelope]) {
-    let context = batch.context().span().span_context().clone();
-    for envelope in envelopes {
+/// The span of a batch, which is a trace of its own, since many requests share it; each request's span is linked with it. There
+/// is none where nobody looks at any of the requests.
+fn span_of(envelopes: &[Envelope]) -> Span {
+    if !envelopes.iter().any(Envelope::is_observed) {
+        return Span::none();
+    }
+    let span = trace::recorded(|| {
+        info_span!(
+            target: CALL_TARGET,
+            parent: None,
+            "arbiter.batch",
+            batch.size = envelopes.len(),
+            batch.commits = tracing::field::Empty,
+            revision = tracing::field::Empty,
+        )
+    });
+    let context = span.context().span().span_context().clone();
+    for envelope in envelopes.iter().filter(|envelope| envelope.is_observed()) {
         envelope.submission.span.record("batch.size", envelopes.len());
         if context.is_valid() {
             envelope.submission.span.add_link(context.clone());
         }
     }
+    span
 }
 
 /// OpenTelemetry's numbers are signed.

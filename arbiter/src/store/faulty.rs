@@ -12,8 +12,8 @@ use super::{
     Batch, CommitError, Due, Head, HistoryPlace, LeaseStore, Loaded, SharedStore, Store, StoreError,
 };
 use crate::domain::{
-    Commit, CustomerId, Entitlement, GameId, Key, Ownership, RequestId, Reservation, ReservationId, Revision,
-    Stock, Subject,
+    Commit, CustomerId, Entitlement, GameId, Key, Ownership, Reason, RequestId, Reservation, ReservationId,
+    Revision, Stock, Subject,
 };
 
 /// What goes wrong with one commit.
@@ -25,6 +25,8 @@ pub(crate) enum Fault {
     LostBefore,
     /// It is refused when it has more than one request.
     RefusedTogether,
+    /// It is called a conflict when it has more than one request.
+    ConflictTogether,
 }
 
 /// Wraps a store. Commits take their faults from a queue; those after the last fault go well.
@@ -37,6 +39,8 @@ pub(crate) struct FaultyStore {
     commits: AtomicUsize,
     waiting: Semaphore,
     unreachable: AtomicBool,
+    refuses_own: AtomicBool,
+    calls: AtomicUsize,
 }
 
 impl FaultyStore {
@@ -48,7 +52,30 @@ impl FaultyStore {
             commits: AtomicUsize::new(0),
             waiting: Semaphore::new(0),
             unreachable: AtomicBool::new(false),
+            refuses_own: AtomicBool::new(false),
+            calls: AtomicUsize::new(0),
         }
+    }
+
+    /// The wrapped store, which is asked something.
+    fn inner(&self) -> &SharedStore {
+        self.calls.fetch_add(1, Ordering::SeqCst);
+        &self.inner
+    }
+
+    /// How often the wrapped store was asked something.
+    pub(crate) fn calls(&self) -> usize {
+        self.calls.load(Ordering::SeqCst)
+    }
+
+    /// Lets one more commit go wrong, after those that are to go wrong already.
+    pub(crate) fn push_fault(&self, fault: Fault) {
+        self.faults.lock().unwrap_or_else(PoisonError::into_inner).push_back(fault);
+    }
+
+    /// Refuses every commit in which the arbiter ends something by itself, or no longer.
+    pub(crate) fn set_refuses_own(&self, refuses_own: bool) {
+        self.refuses_own.store(refuses_own, Ordering::SeqCst);
     }
 
     /// Lets every commit fail before it begins, or no longer.
@@ -88,11 +115,11 @@ impl Store for FaultyStore {
     }
 
     async fn lead(&self, leader_id: Uuid, take_over: bool) -> Result<Option<Head>, StoreError> {
-        self.inner.lead(leader_id, take_over).await
+        self.inner().lead(leader_id, take_over).await
     }
 
     async fn stocks(&self) -> Result<Vec<Stock>, StoreError> {
-        self.inner.stocks().await
+        self.inner().stocks().await
     }
 
     async fn reservations(
@@ -100,19 +127,19 @@ impl Store for FaultyStore {
         reservations: &[ReservationId],
         customers: &[CustomerId],
     ) -> Result<Vec<Reservation>, StoreError> {
-        self.inner.reservations(reservations, customers).await
+        self.inner().reservations(reservations, customers).await
     }
 
     async fn last_change(&self, subject: &Subject) -> Result<Revision, StoreError> {
-        self.inner.last_change(subject).await
+        self.inner().last_change(subject).await
     }
 
     async fn next_due_ms(&self) -> Result<Option<u64>, StoreError> {
-        self.inner.next_due_ms().await
+        self.inner().next_due_ms().await
     }
 
     async fn due(&self, until_ms: u64, limit: u32) -> Result<Due, StoreError> {
-        self.inner.due(until_ms, limit).await
+        self.inner().due(until_ms, limit).await
     }
 
     async fn history(
@@ -122,19 +149,19 @@ impl Store for FaultyStore {
         after: Option<&HistoryPlace>,
         limit: u32,
     ) -> Result<Vec<Ownership>, StoreError> {
-        self.inner.history(at, subject, after, limit).await
+        self.inner().history(at, subject, after, limit).await
     }
 
     async fn explain(&self, at: Revision, key: &Key) -> Result<Option<Ownership>, StoreError> {
-        self.inner.explain(at, key).await
+        self.inner().explain(at, key).await
     }
 
     async fn trim_mark_ms(&self) -> Result<u64, StoreError> {
-        self.inner.trim_mark_ms().await
+        self.inner().trim_mark_ms().await
     }
 
     async fn raise_trim_mark(&self, mark_ms: u64) -> Result<(), StoreError> {
-        self.inner.raise_trim_mark(mark_ms).await
+        self.inner().raise_trim_mark(mark_ms).await
     }
 
     async fn trim(
@@ -143,11 +170,11 @@ impl Store for FaultyStore {
         before_ms: u64,
         limit: u32,
     ) -> Result<Option<RequestId>, StoreError> {
-        self.inner.trim(after, before_ms, limit).await
+        self.inner().trim(after, before_ms, limit).await
     }
 
     async fn load(&self, requests: &[RequestId], keys: &[Key]) -> Result<Loaded, StoreError> {
-        self.inner.load(requests, keys).await
+        self.inner().load(requests, keys).await
     }
 
     async fn commit(&self, head: &Head, batch: &Batch) -> Result<(), CommitError> {
@@ -157,22 +184,27 @@ impl Store for FaultyStore {
         if self.unreachable.load(Ordering::SeqCst) {
             return Err(CommitError::Before(StoreError::Unreachable(reset())));
         }
+        let is_own = |commit: &Commit| commit.cause.reason == Reason::Expiry;
+        if self.refuses_own.load(Ordering::SeqCst) && batch.commits.iter().any(is_own) {
+            return Err(CommitError::Before(StoreError::Failed(sqlx::Error::RowNotFound)));
+        }
         let fault = self.faults.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
         match fault {
             Some(Fault::LostAfter) => {
-                self.inner.commit(head, batch).await?;
+                self.inner().commit(head, batch).await?;
                 Err(CommitError::Unknown(reset()))
             }
             Some(Fault::LostBefore) => Err(CommitError::Unknown(reset())),
             Some(Fault::RefusedTogether) if batch.requests.len() > 1 => {
                 Err(CommitError::Before(StoreError::Failed(sqlx::Error::RowNotFound)))
             }
-            _ => self.inner.commit(head, batch).await,
+            Some(Fault::ConflictTogether) if batch.requests.len() > 1 => Err(CommitError::Conflict),
+            _ => self.inner().commit(head, batch).await,
         }
     }
 
     async fn check(&self, at: Revision, keys: &[Key]) -> Result<Vec<Entitlement>, StoreError> {
-        self.inner.check(at, keys).await
+        self.inner().check(at, keys).await
     }
 
     async fn list(
@@ -182,7 +214,7 @@ impl Store for FaultyStore {
         after: Option<&GameId>,
         limit: u32,
     ) -> Result<Vec<Entitlement>, StoreError> {
-        self.inner.list(at, customer_id, after, limit).await
+        self.inner().list(at, customer_id, after, limit).await
     }
 
     async fn snapshot(
@@ -191,14 +223,14 @@ impl Store for FaultyStore {
         after: Option<&Key>,
         limit: u32,
     ) -> Result<Vec<Entitlement>, StoreError> {
-        self.inner.snapshot(at, after, limit).await
+        self.inner().snapshot(at, after, limit).await
     }
 
     async fn log(&self, after: Revision, limit_batches: u32) -> Result<Vec<Commit>, StoreError> {
-        self.inner.log(after, limit_batches).await
+        self.inner().log(after, limit_batches).await
     }
 
     async fn close(&self) {
-        self.inner.close().await;
+        self.inner().close().await;
     }
 }

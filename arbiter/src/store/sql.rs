@@ -48,7 +48,8 @@ pub(super) const SNAPSHOT: &str = concat!(
     ORDER BY customer_id, game_id LIMIT $4"
 );
 
-/// A page of the ownerships that a customer had by a revision, or only those of one game ($3; empty for all).
+/// A page of the ownerships that a customer had by a revision, or only those of one game ($3; empty for all). What began and
+/// ended in one commit was owned at no revision.
 pub(super) const HISTORY: &str = concat!(
     "SELECT ", entitlement!(), ", NULL AS valid_to, NULL AS ended_at_ms, NULL AS end_reason, NULL AS end_actor,
       NULL AS end_order_id FROM entitlement
@@ -56,6 +57,7 @@ pub(super) const HISTORY: &str = concat!(
     UNION ALL
     SELECT ", entitlement!(), ", valid_to, ended_at_ms, end_reason, end_actor, end_order_id FROM entitlement_past
     WHERE customer_id = $2 AND ($3 = '' OR game_id = $3) AND valid_from <= $1 AND (valid_from, game_id) > ($4, $5)
+      AND valid_to > valid_from
     ORDER BY valid_from, game_id LIMIT $6"
 );
 
@@ -70,7 +72,7 @@ pub(super) const EXPLAIN: &str = concat!(
     SELECT ",
     entitlement!(),
     ", valid_to, ended_at_ms, end_reason, end_actor, end_order_id FROM entitlement_past
-    WHERE customer_id = $2 AND game_id = $3 AND valid_from <= $1
+    WHERE customer_id = $2 AND game_id = $3 AND valid_from <= $1 AND valid_to > valid_from
     ORDER BY valid_from DESC LIMIT 1"
 );
 

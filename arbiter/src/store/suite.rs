@@ -20,6 +20,7 @@ on_both_stores!(
     a_revocation_moves_the_entitlement_to_the_past,
     reads_show_the_revision_that_was_asked,
     replacing_within_a_batch_keeps_both_lives,
+    what_began_and_ended_in_one_commit_was_never_owned,
     pages_are_ordered_by_bytes_and_complete,
     ids_of_any_characters_are_kept,
     the_log_is_in_order_and_whole,
@@ -241,6 +242,30 @@ async fn replacing_within_a_batch_keeps_both_lives(test: TestStore) {
         let entitlements = test.store.list(at, &"c".parse().unwrap(), None, 10).await.unwrap();
         assert_eq!(shown(&entitlements), expected, "at revision {at}");
     }
+}
+
+async fn what_began_and_ended_in_one_commit_was_never_owned(test: TestStore) {
+    let (_, mut head) = test.lead().await;
+    let (on, off) = ((true, "c", "g"), (false, "c", "g"));
+    let batches = vec![
+        vec![commit(1, &[on, off, on, off])],
+        vec![commit(2, &[on, off, on]), commit(3, &[off, on, off, on, off])],
+        vec![commit(4, &[on])],
+    ];
+    write(&test, &mut head, batches).await;
+    let subject = ("c".parse().unwrap(), None);
+    let history = test.store.history(4, &subject, None, 9).await.unwrap();
+    let lives =
+        history.iter().map(|one| (one.entitlement.valid_from, one.end.as_ref().map(|end| end.valid_to)));
+    assert_eq!(lives.collect::<Vec<_>>(), [(2, Some(3)), (4, None)]);
+    for (at, began) in [(1, None), (2, Some(2)), (3, Some(2)), (4, Some(4))] {
+        let explained = test.store.explain(at, &key("c", "g")).await.unwrap();
+        assert_eq!(explained.map(|one| one.entitlement.valid_from), began, "at revision {at}");
+    }
+    assert_eq!(test.store.last_change(&subject).await.unwrap(), 4);
+    write(&test, &mut head, vec![vec![commit(5, &[(true, "d", "g"), (false, "d", "g")])]]).await;
+    let last = test.store.last_change(&("d".parse().unwrap(), None)).await.unwrap();
+    assert_eq!(last, 5, "something changed, though nothing is left of it");
 }
 
 async fn pages_are_ordered_by_bytes_and_complete(test: TestStore) {

@@ -24,6 +24,8 @@ use uuid::Uuid;
 
 /// A wait this long has failed; it is far longer than anything takes on a busy machine.
 const PATIENCE: Duration = Duration::from_mins(1);
+/// Between two looks at something that takes its time, so that looking does not take it away.
+pub(crate) const PAUSE: Duration = Duration::from_millis(5);
 /// The arbiter's client is patient, and tells every failure: what is tested is what the arbiter says.
 const OUTBOUND: [&str; 6] =
     ["--outbound-attempts", "1", "--outbound-timeout-ms", "60000", "--outbound-attempt-timeout-ms", "60000"];
@@ -130,8 +132,10 @@ impl Running {
     pub(crate) async fn serving(url: &str, options: &[&str]) -> Self {
         let mut running = start(url, options);
         while running.client.get_head(GetHeadRequest {}).await.is_err() {
-            assert!(!running.task.is_finished(), "the arbiter ended before it served");
-            tokio::task::yield_now().await;
+            if running.task.is_finished() {
+                panic!("the arbiter has ended: {:?}", running.task.await);
+            }
+            tokio::time::sleep(PAUSE).await;
         }
         running
     }

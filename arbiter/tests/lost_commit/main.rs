@@ -22,7 +22,7 @@ use tokio::task::JoinSet;
 use tonic::{Code, Status};
 use tonic_types::StatusExt;
 
-use crate::arbiter::{Database, Running, grant};
+use crate::arbiter::{Database, PAUSE, Running, grant};
 use crate::proxy::{Aftermath, End, Fate, Proxy};
 
 /// An arbiter that reaches its store by a way that can be cut.
@@ -222,7 +222,7 @@ async fn an_outcome_is_called_unknown(fate: Fate, was_applied: bool) {
     setup.proxy.heal();
     let told = loop {
         match setup.arbiter.ask(&request).await {
-            Err(status) if status.code() == Code::Unavailable => tokio::task::yield_now().await,
+            Err(status) if status.code() == Code::Unavailable => tokio::time::sleep(PAUSE).await,
             answer => break outcome(answer),
         }
     };

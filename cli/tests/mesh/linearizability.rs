@@ -31,7 +31,7 @@ use history::{Watch, commit_line};
 const CLIENTS: usize = 8;
 /// The last of the clients never settle what they are not told.
 const CLIENTS_THAT_LEAVE: usize = 3;
-const KILLS_PER_ROUND: usize = 8;
+const KILLS_PER_ROUND: usize = 6;
 /// A kill comes after so many answers: of a life that had some, and not always at the same place.
 const ANSWERS_PER_LIFE: std::ops::Range<u64> = 40..300;
 /// A log is streamed, and clients end, in far less than that.
