@@ -9,6 +9,7 @@ linearizability_build() {
   (
     cd scripts/linearizability
     go vet .
+    gofmt -d . | { ! grep .; }
     # Its tests are its negative controls: histories that it must not call right.
     go test .
     # The state of the working tree is of no interest, and asking for it fails in some of them.

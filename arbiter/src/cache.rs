@@ -8,10 +8,10 @@ mod customer;
 mod tests;
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use opentelemetry::global;
-use opentelemetry::metrics::Counter;
 use quick_cache::Weighter;
 use quick_cache::unsync::Cache as ByUse;
 
@@ -26,8 +26,9 @@ const CUSTOMER_BYTES_EXPECTED: u64 = 1024;
 #[derive(Debug)]
 pub(crate) struct Cache {
     inner: Mutex<Inner>,
-    hits: Counter<u64>,
-    misses: Counter<u64>,
+    /// Observed when metrics are collected: to count is then all that a read pays.
+    hits: Arc<AtomicU64>,
+    misses: Arc<AtomicU64>,
 }
 
 #[derive(Debug)]
@@ -62,15 +63,24 @@ pub(crate) struct Load<'a> {
     pub(crate) at: Revision,
 }
 
+/// A number of lookups that is exported.
+fn lookups(name: &'static str, description: &'static str) -> Arc<AtomicU64> {
+    let count = Arc::new(AtomicU64::new(0));
+    let observed = Arc::clone(&count);
+    global::meter("gameshelf.arbiter")
+        .u64_observable_counter(name)
+        .with_description(description)
+        .with_unit("{lookup}")
+        .with_callback(move |counter| counter.observe(observed.load(Ordering::Relaxed), &[]))
+        .build();
+    count
+}
+
 impl Cache {
     /// A cache at a revision that knows no customer and holds at most about `limit_bytes` of them.
     pub(crate) fn new(head: Revision, stocks: HashMap<GameId, Stock>, limit_bytes: u64) -> Self {
         let items = usize::try_from(limit_bytes / CUSTOMER_BYTES_EXPECTED).unwrap_or(usize::MAX).max(1);
         let customers = ByUse::with_weighter(items, limit_bytes, ByBytes);
-        let meter = global::meter("gameshelf.arbiter");
-        let lookups = |name, description| {
-            meter.u64_counter(name).with_description(description).with_unit("{lookup}").build()
-        };
         Self {
             inner: Mutex::new(Inner { head, customers, loading: HashMap::new(), stocks }),
             hits: lookups("gameshelf.arbiter.cache.hits", "Reads of a customer that the cache knew."),
@@ -93,14 +103,11 @@ impl Cache {
     /// The newest revision, and the games of a customer at it if they are known.
     pub(crate) fn customer(&self, customer_id: &CustomerId) -> (Revision, Option<Arc<CustomerGames>>) {
         let inner = self.inner();
-        let games = inner.customers.get(customer_id).map(|games| Arc::clone(games));
+        let games = inner.customers.get(customer_id).map(Arc::clone);
         let head = inner.head;
         drop(inner);
-        if games.is_some() {
-            self.hits.add(1, &[])
-        } else {
-            self.misses.add(1, &[])
-        }
+        let lookups = if games.is_some() { &self.hits } else { &self.misses };
+        lookups.fetch_add(1, Ordering::Relaxed);
         (head, games)
     }
 

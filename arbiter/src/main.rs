@@ -5,6 +5,11 @@ use std::process::ExitCode;
 use arbiter::Config;
 use clap::Parser;
 use mesh::process::{Failure, ProcessConfig, run_service};
+use mimalloc::MiMalloc;
+
+/// Much of what a request costs is memory that is taken and given back: this one is faster at it than the system's.
+#[global_allocator]
+static ALLOCATOR: MiMalloc = MiMalloc;
 
 /// The only way to the data that says which customer owns which game.
 #[derive(Parser)]

@@ -142,7 +142,7 @@ struct Writing {
 }
 
 /// Longer than anybody waits.
-const NEVER: Duration = Duration::from_secs(86_400);
+const NEVER: Duration = Duration::from_hours(24);
 
 impl Writing {
     async fn run(mut self, stop: CancellationToken) -> Result<(), SequencerError> {

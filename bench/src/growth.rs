@@ -75,7 +75,7 @@ impl Tables {
         // A new process, so that nothing of it is warm from the filling.
         let arbiter = Arbiter::on_postgres(&self.ours)?;
         let requests = self.our_requests.another();
-        let ours = Contender::of_arbiter(bench, requests, arbiter, self.ours.process(), Box::new(()))?;
+        let ours = Contender::of_arbiter(bench, requests, arbiter, self.ours.process(), Box::new(()));
         let requests = self.rival_requests.another();
         let shared = Shared::start(&self.rival, requests, Arrangement::Transaction, self.tuning)?;
         let rival = Contender::of_shared(shared, self.tuning, self.rival.process(), Box::new(()));

@@ -3,18 +3,21 @@
 mod client;
 mod closed;
 mod connection;
+mod frames;
+mod lane;
 mod open;
 mod remote;
 mod template;
+mod wire;
 
 use std::future::Future;
 use std::time::Duration;
 
 use hdrhistogram::Histogram;
+use lane::Log;
 
 pub(crate) use client::Client;
 pub(crate) use closed::closed;
-pub(crate) use connection::Method;
 pub(crate) use open::{Opened, Schedule};
 pub(crate) use remote::{Protocol, Remote, Shape};
 pub(crate) use template::{Template, placeholder};
@@ -48,22 +51,22 @@ impl Measured {
         Self { requests: 0, seconds: measured.as_secs_f64(), latency_us: new_histogram(), calls: 0 }
     }
 
-    /// Adds what another thread measured in the same slice.
-    fn add_thread(&mut self, other: &Self) {
-        self.requests += other.requests;
-        self.calls += other.calls;
-        self.add_latencies(&other.latency_us);
+    /// Adds what one caller saw, or one connection with its calls.
+    fn add_log(&mut self, log: &Log) {
+        self.requests += log.latencies_us.len() as u64;
+        self.calls += log.calls;
+        for latency_us in &log.latencies_us {
+            self.latency_us.saturating_record(u64::from(*latency_us));
+        }
     }
 
     /// Adds what was measured in another slice.
     pub(crate) fn add_slice(&mut self, other: &Self) {
         self.seconds += other.seconds;
-        self.add_thread(other);
-    }
-
-    fn add_latencies(&mut self, other: &Histogram<u64>) {
+        self.requests += other.requests;
+        self.calls += other.calls;
         // Both were made by `new_histogram`, so that none is out of the other's range.
-        self.latency_us.add(other).unwrap_or_default();
+        self.latency_us.add(&other.latency_us).unwrap_or_default();
     }
 
     #[expect(clippy::cast_precision_loss, reason = "a rate needs no more than 52 bits")]

@@ -21,12 +21,17 @@ use std::process::ExitCode;
 use anyhow::Context;
 use clap::{Parser, Subcommand, ValueEnum};
 use mesh::process::run_service;
+use mimalloc::MiMalloc;
 
 use crate::compare::{Bench, OpenLoop};
 use crate::progress::Progress;
 use crate::report::Report;
 use crate::servers::{ArbiterArguments, NoopArguments};
 use crate::settings::Settings;
+
+/// Much of what a request costs is memory that is taken and given back: this one is faster at it than the system's.
+#[global_allocator]
+static ALLOCATOR: MiMalloc = MiMalloc;
 
 /// Measures the arbiter beside other ways to do the same work.
 #[derive(Parser)]

@@ -2,13 +2,14 @@
 
 mod arbiter;
 mod child;
+mod collector;
 mod etcd;
 mod noop;
 mod postgres;
 mod process;
 mod script;
 
-pub(crate) use arbiter::{Arbiter, ArbiterArguments, Store};
+pub(crate) use arbiter::{Arbiter, ArbiterArguments, Store, protocol};
 pub(crate) use etcd::Etcd;
 pub(crate) use noop::{Noop, NoopArguments, Runtime, Stack, serve as serve_noop};
 pub(crate) use postgres::{Database, Postgres};

@@ -4,7 +4,7 @@ use comfy_table::Table;
 use comfy_table::presets::UTF8_FULL_CONDENSED;
 
 use crate::load::{Remote, Shape};
-use crate::servers::{Noop, Process, Runtime, Stack, Usage};
+use crate::servers::{Noop, Process, Runtime, Stack, Usage, protocol};
 use crate::settings::Settings;
 use crate::work::{Job, Requests, Work};
 
@@ -42,7 +42,7 @@ pub(crate) fn tune(settings: &Settings) -> anyhow::Result<()> {
 fn row(settings: &Settings, in_flight: usize, runtime: Runtime, shape: Shape) -> anyhow::Result<Vec<String>> {
     let noop = Noop::start(runtime, Stack::Bare)?;
     let job = Job::new(Work::Grant, in_flight);
-    let remote = Remote::new(noop.address(), noop.protocol(job.work)?, Requests::new(job), shape);
+    let remote = Remote::new(noop.address(), protocol(job.work), Requests::new(job), shape);
     let (load, server) = (Process::this("load"), noop.process());
     let before = (load.usage()?, server.usage()?);
     let measured = remote.closed(settings.search_slice())?;

@@ -6,7 +6,10 @@ use clap::error::ErrorKind;
 use clap::parser::ValueSource;
 use clap::{ArgMatches, Args, Command as ClapCommand, CommandFactory, FromArgMatches, Parser, Subcommand};
 
-use crate::commands::{buy, grant, import, list, revoke, watch};
+use crate::clients::ClientOptions;
+use crate::commands::{
+    buy, commit, grant, history, import, list, reservation, reserve, revoke, stock, transfer, watch, why,
+};
 use crate::output::Output;
 use crate::{ports, services, up};
 
@@ -81,8 +84,18 @@ pub(crate) enum Command {
     Up(up::Options),
     Buy(buy::Options),
     List(list::Options),
+    History(history::Options),
+    Why(why::Options),
     Grant(grant::Options),
     Revoke(revoke::Options),
+    Transfer(transfer::Options),
+    Commit(commit::Options),
+    Reserve(reserve::Options),
+    Confirm(reservation::Confirm),
+    Release(reservation::Release),
+    Reservation(reservation::Options),
+    #[command(mut_args(stock::with_effect))]
+    Stock(stock::Options),
     Watch(watch::Options),
     Import(import::Options),
     /// Runs the arbiter: the only way to the data that says which customer owns which game
@@ -97,6 +110,34 @@ pub(crate) enum Command {
     /// Runs payment-sandbox, a payment provider for trying and testing
     #[command(mut_arg("listen", services::payment_sandbox_listen))]
     PaymentSandbox(Box<services::PaymentSandbox>),
+}
+
+impl Command {
+    /// Where the services are that it calls; none where it is one, or starts them.
+    pub(crate) fn client(&self) -> Option<&ClientOptions> {
+        Some(match self {
+            Self::Buy(options) => &options.client,
+            Self::List(options) => &options.client,
+            Self::History(options) => &options.client,
+            Self::Why(options) => &options.client,
+            Self::Grant(options) => &options.client,
+            Self::Revoke(options) => &options.client,
+            Self::Transfer(options) => &options.client,
+            Self::Commit(options) => &options.client,
+            Self::Reserve(options) => &options.client,
+            Self::Confirm(options) => &options.client,
+            Self::Release(options) => &options.client,
+            Self::Reservation(options) => &options.client,
+            Self::Stock(options) => &options.client,
+            Self::Watch(options) => &options.client,
+            Self::Import(options) => &options.client,
+            Self::Up(_)
+            | Self::Arbiter(_)
+            | Self::Purchase(_)
+            | Self::GameList(_)
+            | Self::PaymentSandbox(_) => return None,
+        })
+    }
 }
 
 #[cfg(test)]
@@ -141,8 +182,22 @@ mod tests {
             "gameshelf grant 42",
             "gameshelf buy 42 tiny-forest --expected-price-minor-units 5",
             "gameshelf up --port-base 65535",
+            "gameshelf why 42 tiny-forest --as-of 0",
+            "gameshelf history 42 --limit 0",
+            "gameshelf history 42 --token t --at-most-ms 5",
+            "gameshelf grant 42 tiny-forest --until tomorrow",
+            "gameshelf transfer 42 43",
+            "gameshelf reserve 42 tiny-forest --hold 15",
+            "gameshelf confirm not-a-uuid",
+            "gameshelf commit changes.json",
+            "gameshelf stock tiny-forest --set 2 --add 2",
+            "gameshelf stock tiny-forest --reason promotion",
+            "gameshelf stock tiny-forest --set 2 --freshness any",
         ] {
             assert!(Cli::try_parse_from(line.split(' ')).is_err(), "{line}");
+        }
+        for line in ["gameshelf stock tiny-forest", "gameshelf stock tiny-forest --set 2 --actor bo"] {
+            assert!(Cli::try_parse_from(line.split(' ')).is_ok(), "{line}");
         }
     }
 }

@@ -2,16 +2,29 @@
 
 pub(crate) mod buy;
 mod change;
+pub(crate) mod commit;
+mod file;
+mod freshness;
 pub(crate) mod grant;
+mod hints;
+pub(crate) mod history;
 pub(crate) mod import;
 pub(crate) mod list;
+mod ownership;
+pub(crate) mod reservation;
+pub(crate) mod reserve;
 pub(crate) mod revoke;
+pub(crate) mod stock;
+mod time;
+pub(crate) mod transfer;
 pub(crate) mod watch;
+pub(crate) mod why;
 
 use clap::ValueEnum;
 use gameshelf::proto::arbiter::v1 as arbiter;
+use serde::Deserialize;
 
-/// Why ownership changes.
+/// Why something changes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Reason {
     Purchase,
@@ -20,6 +33,7 @@ pub(crate) enum Reason {
     Chargeback,
     Promotion,
     Migration,
+    Administration,
 }
 
 impl From<Reason> for arbiter::Reason {
@@ -31,6 +45,7 @@ impl From<Reason> for arbiter::Reason {
             Reason::Chargeback => Self::Chargeback,
             Reason::Promotion => Self::Promotion,
             Reason::Migration => Self::Migration,
+            Reason::Administration => Self::Administration,
         }
     }
 }
@@ -50,11 +65,36 @@ pub(crate) fn reason_name(reason: i32) -> &'static str {
     }
 }
 
+/// `purchase by purchase`; who did it is left out where nobody said it.
+pub(crate) fn cause_in_words(reason: &str, actor: &str) -> String {
+    if actor.is_empty() { reason.to_owned() } else { format!("{reason} by {actor}") }
+}
+
 /// What to do with a change that finds nothing to change.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, ValueEnum)]
+#[serde(rename_all = "snake_case")]
 pub(crate) enum OnNothingToDo {
     /// The whole request is refused.
+    #[default]
     Refuse,
     /// That game is left as it is, and the others are changed.
     Skip,
+}
+
+impl From<OnNothingToDo> for arbiter::OnOwned {
+    fn from(what: OnNothingToDo) -> Self {
+        match what {
+            OnNothingToDo::Refuse => Self::Refuse,
+            OnNothingToDo::Skip => Self::Skip,
+        }
+    }
+}
+
+impl From<OnNothingToDo> for arbiter::OnNotOwned {
+    fn from(what: OnNothingToDo) -> Self {
+        match what {
+            OnNothingToDo::Refuse => Self::Refuse,
+            OnNothingToDo::Skip => Self::Skip,
+        }
+    }
 }

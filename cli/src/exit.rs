@@ -23,6 +23,8 @@ const NOTHING_DONE: [&str; 5] =
 pub(crate) enum Kind {
     /// Whoever read our output has gone. It has what it wanted: this is no failure to the caller.
     OutputClosed,
+    /// A question was answered with no, and the answer is printed: only the exit code is left to say it.
+    AnsweredNo,
     /// A defect, here or in a service.
     Defect,
     /// A rule forbids what was asked.
@@ -55,7 +57,8 @@ impl Kind {
         match self {
             Self::OutputClosed => 0,
             Self::Defect => 1,
-            Self::Refused => 3,
+            // What a rule would say to whoever relied on a yes.
+            Self::Refused | Self::AnsweredNo => 3,
             Self::Unavailable => 4,
             Self::BadInput => 5,
             Self::NotFound => 6,
@@ -164,7 +167,7 @@ impl Failure {
     /// Tells it on standard error, where it does not mix with results, and gives the exit code.
     pub(crate) fn report(&self, output: Output) -> ExitCode {
         match (self.0.kind, output) {
-            (Kind::OutputClosed, _) => {}
+            (Kind::OutputClosed | Kind::AnsweredNo, _) => {}
             (_, Output::Table) => eprint!("{}", self.text()),
             (_, Output::Json) => eprintln!("{}", self.json()),
         }

@@ -58,7 +58,9 @@ pub async fn open_sqlite(
         .synchronous(SqliteSynchronous::Full)
         .foreign_keys(true)
         .busy_timeout(Duration::from_secs(5))
-        .pragma("cache_size", format!("-{}", options.cache_kib));
+        .pragma("cache_size", format!("-{}", options.cache_kib))
+        // A page that is written again and again is carried over into the database once in so many pages of the log.
+        .pragma("wal_autocheckpoint", "4000");
     let writer = pool(1).connect_with(connect.clone()).await.map_err(|error| OpenError::from_sqlx(&error))?;
     migrations
         .migrator()

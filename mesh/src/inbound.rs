@@ -149,7 +149,7 @@ impl Server {
         let instruments = Instruments::new(Side::Server, self.environment.clock.clone());
         ServiceBuilder::new()
             // Outermost, so that what the layers below refuse is seen and measured too.
-            .layer(TraceLayer { instruments })
+            .layer(TraceLayer { instruments, random: self.environment.random.clone() })
             // Before anything is done for the request: refusing must be cheap.
             .layer(LimitLayer::new(self.config.max_in_flight))
             // Around all that the service does, so that the calls it makes inherit what is left.

@@ -13,5 +13,6 @@ pub mod inbound;
 pub mod outbound;
 pub mod process;
 mod rpc;
+mod sampling;
 pub mod telemetry;
 pub mod trace;

@@ -10,6 +10,7 @@ use std::process::ExitCode;
 
 use clap::value_parser;
 use tokio::net::TcpListener;
+use tokio::runtime::{Builder, Runtime};
 use tokio_util::sync::CancellationToken;
 
 use crate::environment::Environment;
@@ -91,9 +92,7 @@ where
     Fut: Future<Output = Result<(), E>> + Send + 'static,
     E: Into<Failure> + Send + 'static,
 {
-    let threads = usize::try_from(process.worker_threads).unwrap_or(1);
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(threads).enable_all().build();
-    let runtime = match runtime {
+    let runtime = match build_runtime(process.worker_threads) {
         Ok(runtime) => runtime,
         Err(error) => {
             return report(&Failure::new(format!("the runtime cannot start: {error}"), EXIT_FAILURE));
@@ -104,6 +103,16 @@ where
     // What still runs (a lookup of a name, say) must not hold the end up.
     runtime.shutdown_background();
     result.map_or_else(|failure| report(&failure), |()| ExitCode::SUCCESS)
+}
+
+/// One thread serves best by a runtime that has no other. A worker of a larger one runs what it woke last at once, so that each
+/// answer would leave in a write of its own, where here all answers that are ready share one.
+fn build_runtime(worker_threads: u32) -> std::io::Result<Runtime> {
+    let mut builder = match worker_threads {
+        1 => Builder::new_current_thread(),
+        _ => Builder::new_multi_thread(),
+    };
+    builder.worker_threads(usize::try_from(worker_threads).unwrap_or(1)).enable_all().build()
 }
 
 async fn run<F, Fut, E>(name: &'static str, process: &ProcessConfig, service: F) -> Result<(), Failure>
@@ -138,7 +147,7 @@ where
     };
     let address = listener.local_addr().unwrap_or(process.listen);
     tracing::info!(service = name, %address, "listening");
-    // On a worker, beside the connections: on the main thread every request would cross threads, there and back.
+    // Where there are workers, on one of them, beside the connections: on the main thread every request would cross threads.
     let served = tokio::spawn(service(Environment::system(), listener, shutdown)).await;
     let result = match served {
         Ok(result) => result.map_err(Into::into),

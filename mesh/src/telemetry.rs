@@ -17,11 +17,18 @@ use opentelemetry_sdk::propagation::TraceContextPropagator;
 use opentelemetry_sdk::trace::SdkTracerProvider;
 use tracing::Subscriber;
 use tracing::level_filters::LevelFilter;
-use tracing_subscriber::filter::Targets;
+use tracing_subscriber::filter::{Targets, dynamic_filter_fn};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{EnvFilter, Layer};
+
+use crate::environment::SystemRandom;
+use crate::sampling;
+
+/// The target of spans that are made for each call. The log leaves them out unless it is asked for them: for the log alone they
+/// would cost more than they tell.
+pub const CALL_TARGET: &str = "mesh::rpc";
 
 /// How long the last spans and metrics may take to leave.
 const FLUSH_TIMEOUT: Duration = Duration::from_secs(3);
@@ -48,8 +55,8 @@ pub struct Telemetry {
     metrics: Option<SdkMeterProvider>,
 }
 
-/// Sets up logs, traces and metrics for the whole process, once. Must run inside a multi-thread runtime that lives
-/// until [`Telemetry::shutdown`] has returned.
+/// Sets up logs, traces and metrics for the whole process, once. Must run inside a runtime that lives until
+/// [`Telemetry::shutdown`] has returned.
 ///
 /// # Errors
 /// When the exporter refuses its settings, or when this was called before.
@@ -117,6 +124,9 @@ where
         .with_location(false)
         .with_threads(false)
         .with_tracked_inactivity(false)
+        .with_filter(dynamic_filter_fn(|metadata, context| {
+            sampling::is_wanted(metadata, context, &SystemRandom)
+        }))
         .with_filter(targets)
 }
 
@@ -154,10 +164,13 @@ fn exports(specific: &str) -> bool {
 
 fn tracer_provider(service_name: &'static str) -> Result<SdkTracerProvider, TelemetryError> {
     let exporter = SpanExporter::builder().with_tonic().build()?;
-    Ok(SdkTracerProvider::builder()
-        .with_resource(resource(service_name))
-        .with_batch_exporter(exporter)
-        .build())
+    let builder =
+        SdkTracerProvider::builder().with_resource(resource(service_name)).with_batch_exporter(exporter);
+    let builder = match sampling::take_over() {
+        Some(sampler) => builder.with_sampler(sampler),
+        None => builder,
+    };
+    Ok(builder.build())
 }
 
 fn meter_provider(service_name: &'static str) -> Result<SdkMeterProvider, TelemetryError> {

@@ -13,8 +13,9 @@ use tracing::Span;
 use tracing_opentelemetry::OpenTelemetrySpanExt;
 
 use crate::deadline::REQUEST;
+use crate::sampling;
 
-const TRACEPARENT: &str = "traceparent";
+pub(crate) const TRACEPARENT: &str = "traceparent";
 const TRACESTATE: &str = "tracestate";
 
 /// The `traceparent` of the current span, or of the request being served when this process records no spans; none
@@ -59,6 +60,24 @@ pub fn traceparent_of(context: &Context) -> Option<String> {
 pub fn parent_from(traceparent: &str) -> Context {
     let carrier = HashMap::from([(TRACEPARENT.to_owned(), traceparent.to_owned())]);
     TraceContextPropagator::new().extract_with_context(&Context::new(), &carrier)
+}
+
+/// Makes a span in the trace of a stored `traceparent`, recorded where that one is; where it is not of the format, one
+/// that begins a trace.
+pub fn child_of(traceparent: &str, make: impl FnOnce() -> Span) -> Span {
+    let span = sampling::decided(sampling::sampled_flag(traceparent), make);
+    set_parent(&span, parent_from(traceparent));
+    span
+}
+
+/// Makes a span that is recorded whatever the share of traces is: it is about requests that are.
+pub fn recorded(make: impl FnOnce() -> Span) -> Span {
+    sampling::decided(Some(true), make)
+}
+
+/// Makes a span within the current one, and none where that is not recorded.
+pub fn within(make: impl FnOnce() -> Span) -> Span {
+    if Span::current().is_disabled() { Span::none() } else { make() }
 }
 
 /// Makes a span that has not been entered yet a child of another process' span (see [`parent_from`]).

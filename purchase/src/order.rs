@@ -1,7 +1,7 @@
 //! An order and its way: a pure state machine that knows neither the wire nor a database.
 //!
 //! ```text
-//!                    declined                      already owned
+//!                    declined                      owned already, or none left
 //! Created ─authorize─────────► Refused ◄──void── Voiding ◄──┐
 //!    │  └──────► Authorized ────────────grant───────────────┤
 //!    │                                                      └─► Granted ─capture─► Completed
@@ -14,17 +14,18 @@
 
 mod content;
 mod decision;
+mod refusal;
 #[cfg(test)]
 pub(crate) mod tests;
 
 use std::fmt;
 
 use gameshelf::catalog::Price;
-use gameshelf::errors::Reason;
 use gameshelf::ids::{CustomerId, GameId, OrderId, PaymentId, RequestId};
 
 pub(crate) use content::ContentHash;
 pub(crate) use decision::{Decision, decide};
+pub(crate) use refusal::{NotGranted, Refusal};
 
 /// What a customer asks for when buying.
 #[derive(Clone, Debug)]
@@ -127,31 +128,6 @@ pub(crate) struct Grant {
     pub(crate) token: String,
 }
 
-/// Why an order was refused.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Refusal {
-    GameUnknown,
-    GameDelisted,
-    /// The order's price is the one in the catalogue.
-    PriceChanged,
-    PaymentDeclined,
-    /// With the commit at which that was judged, where the arbiter said it.
-    AlreadyOwned(Option<Grant>),
-}
-
-impl Refusal {
-    /// The reason as it stands in an error.
-    pub(crate) fn reason(&self) -> Reason {
-        match self {
-            Self::GameUnknown => Reason::GameUnknown,
-            Self::GameDelisted => Reason::GameDelisted,
-            Self::PriceChanged => Reason::PriceChanged,
-            Self::PaymentDeclined => Reason::PaymentDeclined,
-            Self::AlreadyOwned(_) => Reason::AlreadyOwned,
-        }
-    }
-}
-
 /// What is to be done with an order next. Repeating it has no second effect.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Step<'a> {
@@ -186,8 +162,8 @@ pub(crate) enum Event {
     Declined,
     /// The customer owns the game by this order.
     Granted(Grant),
-    /// The customer owned the game before, and not by this order.
-    AlreadyOwned(Option<Grant>),
+    /// The customer does not get the game by this order.
+    NotGranted(NotGranted, Option<Grant>),
     /// The money was taken.
     Captured,
     /// The reserved money was let go.
@@ -224,9 +200,11 @@ pub(crate) fn apply(order: &Order, event: Event) -> Result<Order, UnexpectedEven
         (State::Created, Some(_), Event::Authorized) => State::Authorized,
         (State::Created, Some(_), Event::Declined) => State::Refused(Refusal::PaymentDeclined),
         (State::Created, None, Event::Granted(grant)) => State::Completed(grant),
-        (State::Created, None, Event::AlreadyOwned(at)) => State::Refused(Refusal::AlreadyOwned(at)),
+        (State::Created, None, Event::NotGranted(why, at)) => State::Refused(Refusal::NotGranted(why, at)),
         (State::Authorized, Some(_), Event::Granted(grant)) => State::Granted(grant),
-        (State::Authorized, Some(_), Event::AlreadyOwned(at)) => State::Voiding(Refusal::AlreadyOwned(at)),
+        (State::Authorized, Some(_), Event::NotGranted(why, at)) => {
+            State::Voiding(Refusal::NotGranted(why, at))
+        }
         (State::Granted(grant), Some(_), Event::Captured) => State::Completed(grant.clone()),
         (State::Voiding(refusal), Some(_), Event::Voided) => State::Refused(refusal.clone()),
         (state, _, event) => return Err(UnexpectedEvent { state: state.clone(), event }),

@@ -124,7 +124,10 @@ impl Deciding<'_, '_> {
             Operation::Release { reservation_id } => self.release(*reservation_id),
             Operation::SetStock { game_id, amount } => self.set_stock(game_id, *amount),
             Operation::End { key } => self.end_in_time(key),
-            Operation::Expire { reservation_id } => self.expire(*reservation_id),
+            Operation::Expire { reservation_id } => {
+                self.expire(*reservation_id);
+                Ok(())
+            }
         }
     }
 
@@ -287,7 +290,7 @@ impl Deciding<'_, '_> {
     fn give_up(&mut self, reservation: Reservation, status: ReservationStatus) {
         let (key, reservation_id) = (reservation.key(), reservation.reservation_id);
         self.give_back(&key.1, reservation.from_stock, |stock| {
-            stock.reserved = stock.reserved.saturating_sub(1)
+            stock.reserved = stock.reserved.saturating_sub(1);
         });
         self.close(reservation, status);
         self.changes.push(Change::Released { key, reservation_id });
@@ -325,12 +328,11 @@ impl Deciding<'_, '_> {
     }
 
     /// Expires a reservation whose time ran out. One that was closed meanwhile is left alone.
-    fn expire(&mut self, reservation_id: ReservationId) -> Result<(), RefusalKind> {
+    fn expire(&mut self, reservation_id: ReservationId) {
         if let Ok(reservation) = self.open_reservation(reservation_id)
             && reservation.expires_at_ms <= self.moment.now_ms
         {
             self.give_up(reservation, ReservationStatus::Expired);
         }
-        Ok(())
     }
 }

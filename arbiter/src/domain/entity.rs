@@ -74,6 +74,7 @@ impl ReservationStatus {
 }
 
 /// A game held for a customer.
+#[expect(clippy::struct_field_names, reason = "it is the name of the id everywhere else")]
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Reservation {
     pub(crate) reservation_id: ReservationId,

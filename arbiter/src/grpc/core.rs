@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use gameshelf::proto::freshness::v1::Provenance;
 use gameshelf::tokens::Token;
+use mesh::telemetry::CALL_TARGET;
+use mesh::trace;
 use tonic::Status;
 use tracing::info_span;
 
@@ -89,8 +91,14 @@ impl Core {
     /// Puts a write into the one order and waits for its outcome. A refusal is an error.
     pub(super) async fn write(&self, write: Write) -> Result<Written, Status> {
         // From queue to commit. It is a child of the call's span, so it belongs to the caller's trace.
-        let span =
-            info_span!("arbiter.request", request.id = %write.request_id, batch.size = tracing::field::Empty);
+        let span = trace::within(|| {
+            info_span!(
+                target: CALL_TARGET,
+                "arbiter.request",
+                request.id = %write.request_id,
+                batch.size = tracing::field::Empty,
+            )
+        });
         let request_id = write.request_id;
         let command = Arc::new(write.command);
         let submission = Submission { request_id, command: Arc::clone(&command), span };

@@ -19,9 +19,9 @@ pub(super) struct Scope {
 }
 
 impl Scope {
-    /// The list of a customer's games. `store` is any token of the store.
-    pub(super) fn list(store: Token, customer_id: &CustomerId) -> Self {
-        Self::new(store, &["list", customer_id.as_str()])
+    /// The list of a customer's games, as of a revision where it is not 0. `store` is any token of the store.
+    pub(super) fn list(store: Token, customer_id: &CustomerId, as_of: Revision) -> Self {
+        Self::new(store, &["list", customer_id.as_str(), &as_of.to_string()])
     }
 
     /// The history of a customer or of one of its games.
@@ -125,13 +125,14 @@ mod tests {
         #[test]
         fn a_page_token_is_read_back(revision in any::<u64>(), after_revision in any::<u64>(), game in "[a-z0-9]{1,60}") {
             let customer: CustomerId = "c".parse().unwrap();
-            let list = Scope::list(store(), &customer);
+            let list = Scope::list(store(), &customer, 0);
             let start = PageStart { revision, after_revision, after: game.parse().unwrap() };
             let text = start.encode(&list);
             prop_assert_eq!(PageStart::decode(&text, &list), Ok(start));
             let others = [
-                Scope::list(store(), &"d".parse().unwrap()),
-                Scope::list(Token { incarnation: 2, ..store() }, &customer),
+                Scope::list(store(), &"d".parse().unwrap(), 0),
+                Scope::list(store(), &customer, 3),
+                Scope::list(Token { incarnation: 2, ..store() }, &customer, 0),
                 Scope::history(store(), &(customer, None)),
             ];
             for other in others {
@@ -141,7 +142,7 @@ mod tests {
 
         #[test]
         fn other_text_is_refused(text in any::<String>()) {
-            let list = Scope::list(store(), &"c".parse().unwrap());
+            let list = Scope::list(store(), &"c".parse().unwrap(), 0);
             prop_assert_eq!(PageStart::decode(&text, &list), Err(PageTokenError));
         }
     }

@@ -54,7 +54,7 @@ impl Core {
         page_token: &str,
     ) -> Result<wire::ListEntitlementsResponse, Status> {
         self.check_asked(list.asked)?;
-        let scope = Scope::list(self.identity, &list.customer_id);
+        let scope = Scope::list(self.identity, &list.customer_id, list.as_of);
         let start = self.page_start(page_token, &scope)?;
         let (pinned, after) = match start {
             Some(start) => (Some(start.revision), Some(start.after)),
@@ -98,7 +98,8 @@ impl Core {
         if let Some(games) = cached.filter(|games| games.was_same_at(at)) {
             return Ok((at, Games::Cached(games)));
         }
-        if at < head || after.is_some() {
+        // A revision that was asked for must be shown, even if it is the newest one by now: a load begins at what is newest then.
+        if pinned.is_some() || after.is_some() {
             return Ok((at, Games::Read(self.store.list(at, customer_id, after, page_size + 1).await?)));
         }
         let load = self.cache.begin_load(customer_id);

@@ -27,7 +27,7 @@ pub(super) fn provenance(token: Token, age: Option<Duration>) -> Provenance {
 /// The games of a command that has one operation for each.
 fn games(command: &Command) -> impl Iterator<Item = String> {
     command.operations.iter().filter_map(|operation| match operation {
-        Operation::Grant { key, .. } | Operation::Revoke { key, .. } => Some(key.1.to_string()),
+        Operation::Grant { key, .. } | Operation::Revoke { key, .. } => Some(key.1.as_str().to_owned()),
         _ => None,
     })
 }
@@ -50,8 +50,8 @@ pub(super) fn revoke_results(command: &Command, changed: &[bool]) -> Vec<wire::R
 
 pub(super) fn entitlement(entitlement: &Entitlement) -> wire::Entitlement {
     wire::Entitlement {
-        customer_id: entitlement.customer_id.to_string(),
-        game_id: entitlement.game_id.to_string(),
+        customer_id: entitlement.customer_id.as_str().to_owned(),
+        game_id: entitlement.game_id.as_str().to_owned(),
         since_revision: entitlement.valid_from,
         end_time: entitlement.ends_at_ms.map(timestamp),
     }
@@ -67,8 +67,8 @@ pub(super) fn reservation(reservation: &Reservation) -> wire::Reservation {
     };
     wire::Reservation {
         reservation_id: reservation.reservation_id.to_string(),
-        customer_id: reservation.customer_id.to_string(),
-        game_id: reservation.game_id.to_string(),
+        customer_id: reservation.customer_id.as_str().to_owned(),
+        game_id: reservation.game_id.as_str().to_owned(),
         status: status.into(),
         expire_time: Some(timestamp(reservation.expires_at_ms)),
     }
@@ -76,7 +76,7 @@ pub(super) fn reservation(reservation: &Reservation) -> wire::Reservation {
 
 pub(super) fn stock(stock: &Stock) -> wire::Stock {
     wire::Stock {
-        game_id: stock.game_id.to_string(),
+        game_id: stock.game_id.as_str().to_owned(),
         total: stock.total,
         sold: stock.sold,
         reserved: stock.reserved,
@@ -88,7 +88,7 @@ pub(super) fn ownership(ownership: &Ownership, at: u64) -> wire::Ownership {
     let entitlement = &ownership.entitlement;
     let ended = ownership.end.as_ref().filter(|end| end.valid_to <= at);
     wire::Ownership {
-        game_id: entitlement.game_id.to_string(),
+        game_id: entitlement.game_id.as_str().to_owned(),
         began: Some(wire::OwnershipEvent {
             revision: entitlement.valid_from,
             commit_time: Some(timestamp(entitlement.granted_at_ms)),
@@ -155,8 +155,8 @@ fn change(change: &Change) -> wire::Change {
     use wire::change::Kind;
     let of_key = |kind: Kind, (customer_id, game_id): &Key| wire::Change {
         kind: kind.into(),
-        customer_id: customer_id.to_string(),
-        game_id: game_id.to_string(),
+        customer_id: customer_id.as_str().to_owned(),
+        game_id: game_id.as_str().to_owned(),
         ..wire::Change::default()
     };
     match change {
@@ -176,7 +176,7 @@ fn change(change: &Change) -> wire::Change {
         }
         Change::StockSet { game_id, total } => wire::Change {
             kind: Kind::StockSet.into(),
-            game_id: game_id.to_string(),
+            game_id: game_id.as_str().to_owned(),
             stock_total: *total,
             ..wire::Change::default()
         },

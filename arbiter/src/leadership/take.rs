@@ -76,18 +76,21 @@ struct Taking<'a> {
 impl Taking<'_> {
     /// Takes the lead after a leader that ended, and refuses while one is alive.
     async fn succeed(&self) -> Result<Leading, TakeError> {
-        let seen = self.leases.lease().await?;
+        let mut seen = self.leases.lease().await?;
         // After the answer: a renewal that it shows was sent before.
         let seen_at = self.clock.since_boot();
+        let duration = Duration::from_millis(seen.duration_ms);
         if seen.leader_id.is_some() {
-            let duration = Duration::from_millis(seen.duration_ms);
             tracing::info!(lease_ms = seen.duration_ms, "waiting for the lease of the last leader to end");
-            while self.clock.since_boot().saturating_sub(seen_at) < duration {
-                sleep(duration / LOOKS_PER_LEASE).await;
-                if self.leases.lease().await? != seen {
-                    return Err(TakeError::Led);
-                }
+        }
+        while seen.leader_id.is_some() && self.clock.since_boot().saturating_sub(seen_at) < duration {
+            sleep(duration / LOOKS_PER_LEASE).await;
+            let now = self.leases.lease().await?;
+            if now != seen && now.leader_id.is_some() {
+                return Err(TakeError::Led);
             }
+            // It may have been given back meanwhile.
+            seen = now;
         }
         self.take(&seen).await?.ok_or(TakeError::Led)
     }

@@ -43,13 +43,22 @@ impl Envelope {
         let (reply, answer) = oneshot::channel();
         // The hash is taken on the caller's side of the queue, so that the one writer does not have to.
         let content_hash = submission.command.content_hash();
-        let traceparent = recorded_traceparent(&submission.span);
-        submission.span.add_event("queued", Vec::new());
+        // Most requests are not looked at: they must not pay for those that are.
+        let mut traceparent = String::new();
+        if !submission.span.is_disabled() {
+            traceparent = recorded_traceparent(&submission.span);
+            submission.span.add_event("queued", Vec::new());
+        }
         (Self { submission, content_hash, traceparent, reply, _room: room }, answer)
     }
 
     pub(super) fn bytes(&self) -> usize {
         self.submission.command.bytes()
+    }
+
+    /// Whether anybody looks at the request's span.
+    pub(super) fn is_observed(&self) -> bool {
+        !self.submission.span.is_disabled()
     }
 
     /// Whether the caller has given up.
@@ -59,7 +68,7 @@ impl Envelope {
 
     /// Answers the caller. One who is gone finds the outcome by its request id.
     pub(super) fn answer(self, answer: Result<Answer, SubmitError>) {
-        if answer.is_ok() {
+        if answer.is_ok() && self.is_observed() {
             self.submission.span.add_event("committed", Vec::new());
         }
         // Sending fails only when nobody waits any more.

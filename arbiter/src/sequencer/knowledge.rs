@@ -32,8 +32,10 @@ pub(super) struct Sources<'a> {
 /// What a batch depends on.
 pub(super) fn needs(own: &[OwnItem], items: &[Item<'_>]) -> Needs {
     let mut needs = Needs::default();
-    own.iter().for_each(|item| needs.add(&item.command));
-    items.iter().for_each(|item| needs.add(item.command));
+    let commands = own.iter().map(|item| &item.command).chain(items.iter().map(|item| item.command));
+    for command in commands {
+        needs.add(command);
+    }
     needs
 }
 
@@ -52,7 +54,7 @@ impl<'a> Sources<'a> {
                 state.know_last_change(subject.clone(), self.store.last_change(subject).await?);
             }
         }
-        let unknown = self.know_cached(&mut state, needs);
+        let unknown = self.know_cached(&mut state, &needs);
         if look == Look::AtCache {
             return Ok((state, Vec::new()));
         }
@@ -76,12 +78,14 @@ impl<'a> Sources<'a> {
             needs.keys.insert(reservation.key());
             state.know_reservation(reservation);
         }
-        customers.iter().for_each(|customer_id| state.know_open(customer_id));
+        for customer_id in &customers {
+            state.know_open(customer_id);
+        }
         Ok(())
     }
 
     /// Makes known what the cache has, and returns the keys that it does not have.
-    fn know_cached(&self, state: &mut State<'_>, needs: Needs) -> Vec<Key> {
+    fn know_cached(&self, state: &mut State<'_>, needs: &Needs) -> Vec<Key> {
         let (_, cached) = self.cache.customers(needs.keys.iter().map(|(customer_id, _)| customer_id));
         let mut unknown = Vec::new();
         for key in &needs.keys {

@@ -1,12 +1,16 @@
 //! What the sequencer counts and measures.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+
 use opentelemetry::global;
-use opentelemetry::metrics::{Counter, Histogram, UpDownCounter};
+use opentelemetry::metrics::{Counter, Histogram};
 
 /// The instruments of the sequencer.
 #[derive(Debug)]
 pub(super) struct Metrics {
-    queue: UpDownCounter<i64>,
+    /// Observed when metrics are collected: to count is then all that a request pays.
+    queue: Arc<AtomicI64>,
     refused: Counter<u64>,
     batch_size: Histogram<u64>,
     commit_seconds: Histogram<f64>,
@@ -17,12 +21,16 @@ pub(super) struct Metrics {
 impl Metrics {
     pub(super) fn new() -> Self {
         let meter = global::meter("gameshelf.arbiter");
+        let queue = Arc::new(AtomicI64::new(0));
+        let observed = Arc::clone(&queue);
+        meter
+            .i64_observable_up_down_counter("gameshelf.arbiter.queue.requests")
+            .with_description("Requests that wait for the sequencer.")
+            .with_unit("{request}")
+            .with_callback(move |counter| counter.observe(observed.load(Ordering::Relaxed), &[]))
+            .build();
         Self {
-            queue: meter
-                .i64_up_down_counter("gameshelf.arbiter.queue.requests")
-                .with_description("Requests that wait for the sequencer.")
-                .with_unit("{request}")
-                .build(),
+            queue,
             refused: meter
                 .u64_counter("gameshelf.arbiter.queue.refused")
                 .with_description("Requests refused because the queue was full.")
@@ -54,11 +62,11 @@ impl Metrics {
     }
 
     pub(super) fn entered_queue(&self) {
-        self.queue.add(1, &[]);
+        self.queue.fetch_add(1, Ordering::Relaxed);
     }
 
     pub(super) fn left_queue(&self) {
-        self.queue.add(-1, &[]);
+        self.queue.fetch_sub(1, Ordering::Relaxed);
     }
 
     pub(super) fn refused(&self) {

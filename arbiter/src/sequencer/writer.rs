@@ -5,6 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use mesh::environment::Environment;
+use mesh::telemetry::CALL_TARGET;
+use mesh::trace;
 use opentelemetry::KeyValue;
 use opentelemetry::trace::TraceContextExt;
 use tokio::sync::watch;
@@ -134,14 +136,7 @@ impl Writer {
         if envelopes.is_empty() && !self.expiry.is_due(self.environment.clock.unix_ms()) {
             return Ok(());
         }
-        let span = info_span!(
-            parent: None,
-            "arbiter.batch",
-            batch.size = envelopes.len(),
-            batch.commits = tracing::field::Empty,
-            revision = tracing::field::Empty,
-        );
-        link(&span, &envelopes);
+        let span = span_of(&envelopes);
         let written = self.write_or_settle(envelopes).instrument(span).await;
         self.unsettled.clear();
         written
@@ -271,7 +266,7 @@ impl Writer {
     }
 
     async fn commit(&mut self, envelopes: &[Envelope], decided: &Decided) -> Result<(), WriteError> {
-        for envelope in envelopes {
+        for envelope in envelopes.iter().filter(|envelope| envelope.is_observed()) {
             let size = KeyValue::new("batch.size", signed(envelopes.len()));
             envelope.submission.span.add_event("decided", vec![size]);
         }
@@ -279,7 +274,9 @@ impl Writer {
             // Only repeats: their outcomes are on the disk already.
             return Ok(());
         }
-        let span = info_span!("arbiter.store.commit", db.operation.name = "COMMIT");
+        let span = trace::within(
+            || info_span!(target: CALL_TARGET, "arbiter.store.commit", db.operation.name = "COMMIT"),
+        );
         let begin = Instant::now();
         let committed = self.store.commit(&self.head, &decided.batch).instrument(span).await;
         self.metrics.committed(decided.batch.requests.len(), begin.elapsed().as_secs_f64());
@@ -378,15 +375,30 @@ fn answer_error(envelopes: Vec<Envelope>, error: &SubmitError) {
     }
 }
 
-/// Links each request's span with the batch's, which is a trace of its own: many requests share one batch.
-fn link(batch: &Span, envelopes: &[Envelope]) {
-    let context = batch.context().span().span_context().clone();
-    for envelope in envelopes {
+/// The span of a batch, which is a trace of its own, since many requests share it; each request's span is linked with it. There
+/// is none where nobody looks at any of the requests.
+fn span_of(envelopes: &[Envelope]) -> Span {
+    if !envelopes.iter().any(Envelope::is_observed) {
+        return Span::none();
+    }
+    let span = trace::recorded(|| {
+        info_span!(
+            target: CALL_TARGET,
+            parent: None,
+            "arbiter.batch",
+            batch.size = envelopes.len(),
+            batch.commits = tracing::field::Empty,
+            revision = tracing::field::Empty,
+        )
+    });
+    let context = span.context().span().span_context().clone();
+    for envelope in envelopes.iter().filter(|envelope| envelope.is_observed()) {
         envelope.submission.span.record("batch.size", envelopes.len());
         if context.is_valid() {
             envelope.submission.span.add_link(context.clone());
         }
     }
+    span
 }
 
 /// OpenTelemetry's numbers are signed.

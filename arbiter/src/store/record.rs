@@ -163,8 +163,8 @@ fn commit_to_record(commit: &Commit) -> CommitRecord {
 fn change_to_record<'a>(change: &'a Change, last: &mut Option<&'a CustomerId>) -> ChangeRecord {
     let mut of_key = |kind, (customer_id, game_id): &'a Key| {
         let repeated = last.replace(customer_id) == Some(customer_id);
-        let customer_id = if repeated { String::new() } else { customer_id.to_string() };
-        ChangeRecord { kind, customer_id, game_id: game_id.to_string(), ..ChangeRecord::default() }
+        let customer_id = if repeated { String::new() } else { customer_id.as_str().to_owned() };
+        ChangeRecord { kind, customer_id, game_id: game_id.as_str().to_owned(), ..ChangeRecord::default() }
     };
     let bytes = |reservation_id: &RequestId| reservation_id.as_uuid().as_bytes().to_vec();
     match change {
@@ -183,7 +183,7 @@ fn change_to_record<'a>(change: &'a Change, last: &mut Option<&'a CustomerId>) -
             ChangeRecord { reservation_id: bytes(reservation_id), ..of_key(4, key) }
         }
         Change::StockSet { game_id, total } => {
-            let game_id = game_id.to_string();
+            let game_id = game_id.as_str().to_owned();
             ChangeRecord { kind: 5, game_id, stock_total: *total, ..ChangeRecord::default() }
         }
     }

@@ -24,6 +24,8 @@ use uuid::Uuid;
 
 /// A wait this long has failed; it is far longer than anything takes on a busy machine.
 const PATIENCE: Duration = Duration::from_mins(1);
+/// Between two looks at something that takes its time, so that looking does not take it away.
+pub(crate) const PAUSE: Duration = Duration::from_millis(5);
 /// The arbiter's client is patient, and tells every failure: what is tested is what the arbiter says.
 const OUTBOUND: [&str; 6] =
     ["--outbound-attempts", "1", "--outbound-timeout-ms", "60000", "--outbound-attempt-timeout-ms", "60000"];
@@ -63,7 +65,8 @@ impl Database {
         format!("{}@{address}/{}", self.credentials, self.name)
     }
 
-    fn url(&self) -> String {
+    /// The database's URL.
+    pub(crate) fn url(&self) -> String {
         format!("{}@{}/{}", self.credentials, self.server, self.name)
     }
 
@@ -105,25 +108,34 @@ pub(crate) struct Running {
     pub(crate) client: ArbiterServiceClient<Calls>,
     watcher: ArbiterServiceClient<Streams>,
     shutdown: CancellationToken,
-    task: JoinHandle<Result<(), RunError>>,
+    pub(crate) task: JoinHandle<Result<(), RunError>>,
+}
+
+/// Starts an arbiter, and does not wait for it.
+pub(crate) fn start(url: &str, options: &[&str]) -> Running {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    listener.set_nonblocking(true).unwrap();
+    let listener = TcpListener::from_std(listener).unwrap();
+    let address = listener.local_addr().unwrap().into();
+    let arguments = ["arbiter", "--database-url", url].into_iter().chain(OUTBOUND);
+    let Arguments { config, outbound } = Arguments::parse_from(arguments.chain(options.iter().copied()));
+    let (shutdown, environment) = (CancellationToken::new(), Environment::system());
+    let outbound = Outbound::new("arbiter", &address, &outbound, &environment);
+    let task = tokio::spawn(arbiter::run(config, environment, listener, shutdown.clone()));
+    let client = ArbiterServiceClient::new(outbound.calls());
+    let watcher = ArbiterServiceClient::new(outbound.streams());
+    Running { client, watcher, shutdown, task }
 }
 
 impl Running {
     /// Starts an arbiter and waits until it serves.
     pub(crate) async fn serving(url: &str, options: &[&str]) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap().into();
-        let arguments = ["arbiter", "--database-url", url].into_iter().chain(OUTBOUND);
-        let Arguments { config, outbound } = Arguments::parse_from(arguments.chain(options.iter().copied()));
-        let (shutdown, environment) = (CancellationToken::new(), Environment::system());
-        let outbound = Outbound::new("arbiter", &address, &outbound, &environment);
-        let task = tokio::spawn(arbiter::run(config, environment, listener, shutdown.clone()));
-        let mut client = ArbiterServiceClient::new(outbound.calls());
-        let watcher = ArbiterServiceClient::new(outbound.streams());
-        while client.get_head(GetHeadRequest {}).await.is_err() {
-            tokio::task::yield_now().await;
+        let mut running = start(url, options);
+        while running.client.get_head(GetHeadRequest {}).await.is_err() {
+            assert!(!running.task.is_finished(), "the arbiter has ended: {:?}", running.task.await);
+            tokio::time::sleep(PAUSE).await;
         }
-        Self { client, watcher, shutdown, task }
+        running
     }
 
     pub(crate) async fn stop(self) {

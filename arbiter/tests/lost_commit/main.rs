@@ -11,6 +11,7 @@
 mod arbiter;
 mod protocol;
 mod proxy;
+mod takeover;
 
 use std::collections::BTreeMap;
 
@@ -21,7 +22,7 @@ use tokio::task::JoinSet;
 use tonic::{Code, Status};
 use tonic_types::StatusExt;
 
-use crate::arbiter::{Database, Running, grant};
+use crate::arbiter::{Database, PAUSE, Running, grant};
 use crate::proxy::{Aftermath, End, Fate, Proxy};
 
 /// An arbiter that reaches its store by a way that can be cut.
@@ -203,7 +204,7 @@ async fn a_commit_that_arrives_after_the_new_epoch_has_no_effect() {
 
 /// Cuts the connection in a commit, and lets nobody through until the arbiter has given up to find out.
 async fn an_outcome_is_called_unknown(fate: Fate, was_applied: bool) {
-    let options = ["--settle-timeout-ms", "100", "--database-connect-timeout-ms", "200"];
+    let options = ["--settle-timeout-ms", "100", "--database-connect-timeout-ms", "1500"];
     let setup = Setup::new(&options).await;
     setup.proxy.next_commits([fate]);
     let request = grant("c", "game");
@@ -221,7 +222,7 @@ async fn an_outcome_is_called_unknown(fate: Fate, was_applied: bool) {
     setup.proxy.heal();
     let told = loop {
         match setup.arbiter.ask(&request).await {
-            Err(status) if status.code() == Code::Unavailable => tokio::task::yield_now().await,
+            Err(status) if status.code() == Code::Unavailable => tokio::time::sleep(PAUSE).await,
             answer => break outcome(answer),
         }
     };

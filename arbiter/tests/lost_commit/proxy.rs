@@ -110,6 +110,11 @@ impl Proxy {
         self.shared.is_up.send_replace(true);
     }
 
+    /// Lets nobody through, over connections that stand neither, until [`Proxy::heal`].
+    pub(crate) fn outage(&self) {
+        self.shared.is_up.send_replace(false);
+    }
+
     pub(crate) fn seen(&self) -> Seen {
         *self.shared.seen.borrow()
     }

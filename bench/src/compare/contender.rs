@@ -4,7 +4,7 @@ use std::any::Any;
 
 use crate::load::{Measured, Remote, Slice};
 use crate::rivals::{self, Arrangement, Shared, Size, Tuning};
-use crate::servers::{Arbiter, Etcd, Noop, Process, Runtime, Stack, Store};
+use crate::servers::{Arbiter, Etcd, Noop, Process, Runtime, Stack, Store, protocol};
 use crate::work::{Job, Requests};
 
 use super::Bench;
@@ -47,14 +47,15 @@ impl Contender {
             Store::Sqlite => {
                 let arbiter = Arbiter::on_sqlite()?;
                 arbiter.prepare(job.work)?;
-                Self::of_arbiter(bench, Requests::new(job), arbiter, None, Box::new(()))
+                Ok(Self::of_arbiter(bench, Requests::new(job), arbiter, None, Box::new(())))
             }
             Store::Postgres => {
                 let database = bench.postgres()?.create_database()?;
                 let arbiter = Arbiter::on_postgres(&database)?;
                 arbiter.prepare(job.work)?;
                 database.settle()?;
-                Self::of_arbiter(bench, Requests::new(job), arbiter, database.process(), Box::new(database))
+                let process = database.process();
+                Ok(Self::of_arbiter(bench, Requests::new(job), arbiter, process, Box::new(database)))
             }
         }
     }
@@ -66,17 +67,17 @@ impl Contender {
         arbiter: Arbiter,
         database: Option<Process>,
         store: Box<dyn Any>,
-    ) -> anyhow::Result<Self> {
-        let protocol = arbiter.protocol(requests.job().work)?;
+    ) -> Self {
+        let protocol = protocol(requests.job().work);
         let remote = Remote::new(arbiter.address(), protocol, requests, bench.settings.shape());
         let processes = [Some(Process::this("load")), Some(arbiter.process()), database];
-        Ok(Self {
+        Self {
             target: Target::Remote(Box::new(remote)),
             processes: processes.into_iter().flatten().collect(),
             choice: None,
             // The arbiter ends before its store goes.
             _servers: Box::new((arbiter, store)),
-        })
+        }
     }
 
     /// Services that share a database, tuned as is best for them.
@@ -114,12 +115,8 @@ impl Contender {
     pub(crate) fn noop(bench: &Bench, job: Job, stack: Stack) -> anyhow::Result<Self> {
         let start = |runtime| -> anyhow::Result<(Noop, Remote)> {
             let noop = Noop::start(runtime, stack)?;
-            let remote = Remote::new(
-                noop.address(),
-                noop.protocol(job.work)?,
-                Requests::new(job),
-                bench.settings.shape(),
-            );
+            let remote =
+                Remote::new(noop.address(), protocol(job.work), Requests::new(job), bench.settings.shape());
             Ok((noop, remote))
         };
         let mut best = (Runtime::CurrentThread, 0.0);
@@ -143,7 +140,7 @@ impl Contender {
     pub(crate) fn etcd(bench: &Bench, job: Job) -> anyhow::Result<Self> {
         let etcd = Etcd::start()?;
         rivals::prepare_etcd(etcd.address, job.work)?;
-        let protocol = rivals::etcd_protocol(etcd.address, job.work)?;
+        let protocol = rivals::etcd_protocol(job.work)?;
         let remote = Remote::new(etcd.address, protocol, Requests::new(job), bench.settings.shape());
         Ok(Self {
             target: Target::Remote(Box::new(remote)),

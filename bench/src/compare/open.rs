@@ -49,7 +49,7 @@ fn fill(bench: &Bench, store: Store, rate: OpenLoop, row: &mut OpenRow) -> anyho
     let warmup = bench.settings.search_slice().warmup;
     let measured = Duration::from_secs(bench.settings.seconds);
     row.asked_per_s = Some(per_second);
-    let schedule = Schedule { per_second, warmup, measured, callers: IN_FLIGHT_AT_MOST };
+    let schedule = Schedule { per_second, warmup, measured, in_flight_at_most: IN_FLIGHT_AT_MOST };
     if let Some(remote) = ours.remote() {
         row.fill(&remote.open(schedule)?);
     }

@@ -30,10 +30,13 @@ impl Client {
 
     /// Makes one request.
     pub(crate) fn call<A: Message + Default>(&self, path: &str, request: &impl Message) -> anyhow::Result<A> {
+        Ok(A::decode(self.send(path, framed(request).into())?)?)
+    }
+
+    /// Sends a message with its prefix, and gives that of the answer.
+    pub(crate) fn send(&self, path: &str, message: Bytes) -> anyhow::Result<Bytes> {
         let method = Method::new(self.address, path)?;
-        let mut connection = self.connection.clone();
-        let message = Bytes::from(framed(request));
-        Ok(A::decode(self.runtime.block_on(connection.call(&method, message))?)?)
+        self.runtime.block_on(self.connection.clone().call(&method, message))
     }
 
     /// Makes many requests, several at once.

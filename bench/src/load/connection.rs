@@ -1,5 +1,5 @@
-//! A gRPC client that does only what a load needs: one message there, one back, over HTTP/2. Every layer that a real
-//! client has above this would be paid for by the server's share of the processor.
+//! A plain gRPC client for what is done before and after a load: one message there, one back, with whatever the server
+//! says of an error.
 
 use std::net::SocketAddr;
 
@@ -10,10 +10,6 @@ use http::{HeaderMap, HeaderValue, Method as Verb, Request, Version, header};
 use tokio::net::TcpStream;
 
 use super::template::PREFIX_BYTES;
-
-/// Windows that no answer fills, so that hardly any update of them is sent.
-const STREAM_WINDOW_BYTES: u32 = 1 << 20;
-const CONNECTION_WINDOW_BYTES: u32 = 16 << 20;
 
 /// A method of a service at an address.
 #[derive(Clone, Debug)]
@@ -43,12 +39,7 @@ impl Connection {
     pub(crate) async fn open(address: SocketAddr) -> anyhow::Result<Self> {
         let stream = TcpStream::connect(address).await.context("the server cannot be reached")?;
         stream.set_nodelay(true)?;
-        let (sender, connection) = h2::client::Builder::new()
-            .initial_window_size(STREAM_WINDOW_BYTES)
-            .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
-            .enable_push(false)
-            .handshake(stream)
-            .await?;
+        let (sender, connection) = h2::client::handshake(stream).await?;
         // Its error is seen by the calls that it fails.
         tokio::spawn(async move { connection.await.ok() });
         Ok(Self { sender })

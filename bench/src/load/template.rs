@@ -1,6 +1,5 @@
 //! Requests are encoded once; each one sent is a copy in which the names are written over.
 
-use bytes::Bytes;
 use prost::Message;
 
 use crate::work::Request;
@@ -42,9 +41,16 @@ impl Template {
         }
     }
 
-    /// The message of one request, with its prefix.
-    pub(crate) fn fill(&self, request: &Request) -> Bytes {
-        let mut bytes = self.bytes.clone();
+    /// The length of each message, with its prefix.
+    pub(crate) fn len(&self) -> usize {
+        self.bytes.len()
+    }
+
+    /// Appends the message of one request, with its prefix.
+    pub(crate) fn fill(&self, request: &Request, output: &mut Vec<u8>) {
+        let from = output.len();
+        output.extend_from_slice(&self.bytes);
+        let bytes = &mut output[from..];
         for place in &self.request_ids {
             let place = &mut bytes[*place..*place + placeholder::REQUEST_ID.len()];
             request.id.as_hyphenated().encode_lower(place);
@@ -55,7 +61,6 @@ impl Template {
         for place in &self.games {
             write_digits(&mut bytes[*place..*place + placeholder::GAME.len()], request.game);
         }
-        Bytes::from(bytes)
     }
 }
 
@@ -94,7 +99,8 @@ mod tests {
             ..GrantRequest::default()
         });
         let request = Request { id: Uuid::max(), customer: 42, game: 123_456_789_012 };
-        let bytes = template.fill(&request);
+        let mut bytes = Vec::new();
+        template.fill(&request, &mut bytes);
         assert_eq!(usize::from(bytes[4]), bytes.len() - PREFIX_BYTES, "the prefix tells the length");
         let message = GrantRequest::decode(&bytes[PREFIX_BYTES..]).unwrap();
         assert_eq!(message.request_id, request.id.to_string());

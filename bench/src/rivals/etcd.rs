@@ -6,7 +6,7 @@ use anyhow::ensure;
 use mesh::environment::{Clock, SystemClock};
 use prost::Message;
 
-use crate::load::{Client, Method, Protocol, Template, placeholder};
+use crate::load::{Client, Protocol, Template, placeholder};
 use crate::work::{ACTOR, LISTED_CUSTOMERS, LISTED_GAMES, Work, customer_name, game_name};
 use proto::compare::{CompareResult, CompareTarget, TargetUnion};
 use proto::request_op::Request;
@@ -21,16 +21,12 @@ const TXN: &str = "/etcdserverpb.KV/Txn";
 const RANGE: &str = "/etcdserverpb.KV/Range";
 
 /// How etcd is asked for a work.
-pub(crate) fn protocol(address: SocketAddr, work: Work) -> anyhow::Result<Protocol> {
+pub(crate) fn protocol(work: Work) -> anyhow::Result<Protocol> {
     let customer = format!("{}{}", work.customer_prefix(), placeholder::CUSTOMER);
     Ok(match work {
         Work::Grant => {
             let request = grant(&customer, &format!("game-{}", placeholder::GAME), placeholder::REQUEST_ID);
-            Protocol {
-                method: Method::new(address, TXN)?,
-                template: Template::new(&request),
-                check: check_grant,
-            }
+            Protocol { path: TXN, template: Template::new(&request), check: check_grant }
         }
         Work::StrongList => {
             // The byte after "/" is "0": all keys that begin with the customer's.
@@ -38,11 +34,7 @@ pub(crate) fn protocol(address: SocketAddr, work: Work) -> anyhow::Result<Protoc
                 key: format!("entitlement/{customer}/").into_bytes(),
                 range_end: format!("entitlement/{customer}0").into_bytes(),
             };
-            Protocol {
-                method: Method::new(address, RANGE)?,
-                template: Template::new(&request),
-                check: check_list,
-            }
+            Protocol { path: RANGE, template: Template::new(&request), check: check_list }
         }
         Work::GrantFromStock => anyhow::bail!("etcd is not compared for a limited edition"),
     })

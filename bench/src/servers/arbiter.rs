@@ -13,7 +13,7 @@ use uuid::Uuid;
 
 use super::child::Child;
 use super::{Database, Process};
-use crate::load::{Client, Method, Protocol, Template, placeholder};
+use crate::load::{Client, Protocol, Template, placeholder};
 use crate::work::{
     ACTOR, LIMITED_COPIES, LIMITED_GAME, LISTED_CUSTOMERS, LISTED_GAMES, Work, customer_name, game_name,
 };
@@ -69,7 +69,7 @@ impl Arbiter {
         let address = child.address;
         // It takes connections at once, and answers when its store is open.
         child.wait_until(|| {
-            let head = |client: Client| client.call(&path("GetHead"), &wire::GetHeadRequest {});
+            let head = |client: Client| client.call(GET_HEAD, &wire::GetHeadRequest {});
             Client::open(address).and_then(head).map(|_: wire::GetHeadResponse| ()).is_ok()
         })?;
         Ok(Self { child, _directory: directory })
@@ -77,10 +77,6 @@ impl Arbiter {
 
     pub(crate) fn address(&self) -> SocketAddr {
         self.child.address
-    }
-
-    pub(crate) fn protocol(&self, work: Work) -> anyhow::Result<Protocol> {
-        protocol(self.address(), work)
     }
 
     pub(crate) fn process(&self) -> Process {
@@ -103,30 +99,28 @@ impl Arbiter {
     }
 }
 
-fn path(method: &str) -> String {
-    format!("/gameshelf.arbiter.v1.ArbiterService/{method}")
-}
+const GET_HEAD: &str = "/gameshelf.arbiter.v1.ArbiterService/GetHead";
+const GRANT: &str = "/gameshelf.arbiter.v1.ArbiterService/Grant";
+const LIST: &str = "/gameshelf.arbiter.v1.ArbiterService/ListEntitlements";
+const SET_STOCK: &str = "/gameshelf.arbiter.v1.ArbiterService/SetStock";
 
 /// How an arbiter, or a server that answers like one, is asked for a work.
-pub(super) fn protocol(address: SocketAddr, work: Work) -> anyhow::Result<Protocol> {
+pub(crate) fn protocol(work: Work) -> Protocol {
     let customer_id = format!("{}{}", work.customer_prefix(), placeholder::CUSTOMER);
-    Ok(match work {
+    match work {
         Work::Grant | Work::GrantFromStock => {
             let game_id = match work {
                 Work::GrantFromStock => LIMITED_GAME.to_owned(),
                 _ => format!("game-{}", placeholder::GAME),
             };
             let request = grant(placeholder::REQUEST_ID.to_owned(), customer_id, vec![game_id]);
-            let (method, template) = (Method::new(address, &path("Grant"))?, Template::new(&request));
-            Protocol { method, template, check: check_grant }
+            Protocol { path: GRANT, template: Template::new(&request), check: check_grant }
         }
         Work::StrongList => {
             let request = wire::ListEntitlementsRequest { customer_id, ..Default::default() };
-            let (method, template) =
-                (Method::new(address, &path("ListEntitlements"))?, Template::new(&request));
-            Protocol { method, template, check: check_list }
+            Protocol { path: LIST, template: Template::new(&request), check: check_list }
         }
-    })
+    }
 }
 
 fn check_grant(answer: &[u8]) -> anyhow::Result<()> {
@@ -162,7 +156,7 @@ fn grant_all(client: &Client, prefix: &str, customers: Range<u64>, games: u64) -
     let game_ids: Vec<String> = (0..games).map(game_name).collect();
     let requests = customers
         .map(|customer| grant(Uuid::now_v7().to_string(), customer_name(prefix, customer), game_ids.clone()));
-    client.call_all(&path("Grant"), requests)
+    client.call_all(GRANT, requests)
 }
 
 fn set_stock(client: &Client) -> anyhow::Result<()> {
@@ -173,6 +167,6 @@ fn set_stock(client: &Client) -> anyhow::Result<()> {
         cause: Some(cause(wire::Reason::Administration)),
     };
     let _: wire::SetStockResponse =
-        client.call(&path("SetStock"), &request).context("the arbiter cannot set a stock")?;
+        client.call(SET_STOCK, &request).context("the arbiter cannot set a stock")?;
     Ok(())
 }

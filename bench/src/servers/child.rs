@@ -8,6 +8,8 @@ use std::time::Duration;
 use anyhow::{Context, bail};
 use tokio::time::Instant;
 
+use super::collector;
+
 /// How long a server may take to start or to end.
 const TIMEOUT: Duration = Duration::from_secs(30);
 const POLL_PAUSE: Duration = Duration::from_millis(10);
@@ -25,7 +27,8 @@ impl Child {
         let address = free_address()?;
         let mut command = Command::new(std::env::current_exe()?);
         command.args(arguments).args(["--listen", &address.to_string()]);
-        command.env("RUST_LOG", "warn").envs(variables.iter().copied());
+        // With telemetry on, as in production.
+        command.env("RUST_LOG", "warn").envs(collector::variables()?).envs(variables.iter().copied());
         let process = command.stdin(Stdio::piped()).spawn()?;
         let mut child = Self { process, address };
         child.wait_until(|| TcpStream::connect(address).is_ok())?;

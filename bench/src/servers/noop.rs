@@ -22,10 +22,9 @@ use tonic::service::Routes;
 use tonic::transport::server::TcpIncoming;
 use tonic::{Request, Response, Status};
 
+use super::Process;
 use super::child::Child;
-use super::{Process, arbiter};
-use crate::load::Protocol;
-use crate::work::{LISTED_GAMES, Work, game_name};
+use crate::work::{LISTED_GAMES, game_name};
 
 /// How a server's threads are arranged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -94,11 +93,6 @@ impl Noop {
 
     pub(crate) fn address(&self) -> SocketAddr {
         self.child.address
-    }
-
-    /// It is asked as the arbiter is.
-    pub(crate) fn protocol(&self, work: Work) -> anyhow::Result<Protocol> {
-        arbiter::protocol(self.address(), work)
     }
 
     pub(crate) fn process(&self) -> Process {
@@ -191,5 +185,67 @@ impl ArbiterService for Answers {
             entitlement.customer_id.clone_from(&customer_id);
         }
         Ok(Response::new(list))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::load::{Remote, Schedule, Shape, Slice};
+    use crate::servers::protocol;
+    use crate::work::{Job, Requests, Work};
+
+    /// A server in this process, until the guard is dropped.
+    fn serve() -> (SocketAddr, tokio_util::sync::DropGuard) {
+        let shutdown = CancellationToken::new();
+        let guard = shutdown.clone().drop_guard();
+        let (tell, told) = std::sync::mpsc::sync_channel(1);
+        thread::spawn(move || {
+            Runtime::CurrentThread.build().unwrap().block_on(async {
+                let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+                tell.send(listener.local_addr().unwrap()).unwrap();
+                serve_bare(listener, shutdown).await.unwrap();
+            });
+        });
+        (told.recv().unwrap(), guard)
+    }
+
+    fn remote(address: SocketAddr, work: Work, threads: usize, connections: usize) -> Remote {
+        let requests = Requests::new(Job::new(work, 300));
+        Remote::new(address, protocol(work), requests, Shape { threads, connections })
+    }
+
+    const SHORT: Duration = Duration::from_millis(50);
+
+    #[test]
+    fn the_load_speaks_as_a_server_expects() {
+        let (address, _guard) = serve();
+        let slice = Slice { warmup: SHORT, measured: Duration::from_secs(1) };
+        // More calls than a connection takes at once; on one thread and on two.
+        for (work, threads, connections) in [(Work::Grant, 1, 1), (Work::StrongList, 2, 3)] {
+            let measured = remote(address, work, threads, connections).closed(slice).unwrap();
+            assert!(measured.requests > 0 && measured.calls >= measured.requests);
+        }
+    }
+
+    #[test]
+    fn an_open_loop_sends_what_is_due() {
+        let (address, _guard) = serve();
+        let schedule = Schedule { per_second: 1_000.0, warmup: SHORT, measured: SHORT, in_flight_at_most: 8 };
+        let opened = remote(address, Work::Grant, 1, 2).open(schedule).unwrap();
+        assert_eq!((opened.measured.requests, opened.measured.calls), (50, 100));
+    }
+
+    #[test]
+    fn what_a_server_says_of_an_error_is_told() {
+        let (address, _guard) = serve();
+        let mut protocol = protocol(Work::Grant);
+        protocol.path = "/gameshelf.arbiter.v1.ArbiterService/Nothing";
+        let requests = Requests::new(Job::new(Work::Grant, 1));
+        let remote = Remote::new(address, protocol, requests, Shape { threads: 1, connections: 1 });
+        let error = remote.closed(Slice { warmup: Duration::ZERO, measured: SHORT }).err().unwrap();
+        assert!(format!("{error:#}").contains("Unimplemented"), "{error:#}");
     }
 }

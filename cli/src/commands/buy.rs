@@ -6,6 +6,7 @@ use gameshelf::proto::purchase::v1::{BuyRequest, BuyResponse, Order, OrderState,
 use serde::Serialize;
 
 use crate::clients::{ClientOptions, Clients};
+use crate::commands::hints;
 use crate::exit::{Failure, Kind};
 use crate::output::{self, Output};
 use crate::ports;
@@ -64,13 +65,12 @@ struct PriceJson<'a> {
 /// id settles it, and the failure names it.
 pub(crate) async fn run(options: Options, clients: &Clients, output: Output) -> Result<(), Failure> {
     let request_id = options.request_id.unwrap_or_else(|| clients.new_request_id());
-    let customer = options.customer.clone();
     let request = request(options, request_id);
     let answer = clients.purchase()?.buy(request).await;
     let answer = answer
         .map_err(|status| {
             let failure = Failure::from_status(ports::PURCHASE.name, &status);
-            explain(failure, request_id, &customer, &clients.mesh_flags())
+            explain(failure, request_id, &clients.mesh_flags())
         })?
         .into_inner();
     print(&answer, request_id, output)
@@ -87,18 +87,17 @@ fn request(options: Options, request_id: RequestId) -> BuyRequest {
     }
 }
 
-fn explain(failure: Failure, request_id: RequestId, customer: &CustomerId, mesh_flags: &str) -> Failure {
+fn explain(failure: Failure, request_id: RequestId, mesh_flags: &str) -> Failure {
     let again = format!("buy again with --request-id {request_id}");
     let failure = failure.with("request_id", request_id).settle("the order was taken", &again);
     match failure.reason() {
-        "ALREADY_OWNED" => failure.hint(format!("see what they own: gameshelf list {customer}{mesh_flags}")),
         "PAYMENT_DECLINED" => failure.hint("no money was taken; try another --payment-token"),
         "PRICE_CHANGED" => {
             let price = current_price(&failure);
             failure.hint(format!("no money was taken; buy again with the price of the catalogue{price}"))
         }
-        "GAME_UNKNOWN" => failure.hint("a game's id is the slug of its title, such as tiny-forest"),
-        _ => failure,
+        "OUT_OF_STOCK" => hints::add(failure.hint("no money was taken"), mesh_flags),
+        _ => hints::add(failure, mesh_flags),
     }
 }
 
@@ -199,21 +198,18 @@ mod tests {
         "01890a5d-ac96-774b-bcce-b302099a8057".parse().unwrap()
     }
 
-    fn customer() -> CustomerId {
-        "42".parse().unwrap()
-    }
-
     #[test]
     fn a_refusal_says_what_to_do_next() {
         let hints = |status: tonic::Status| {
             let failure = Failure::from_status("purchase", &status);
-            format!("{:?}", explain(failure, request_id(), &customer(), " --port-base 7500"))
+            format!("{:?}", explain(failure, request_id(), " --port-base 7500"))
         };
         let changed = ErrorBuilder::new(Reason::PriceChanged, "no").with("currency", "USD");
         let text = hints(changed.with("price_minor_units", 499).build());
         assert!(text.contains("4.99 USD (--expected-price-minor-units 499 --currency USD)"), "{text}");
-        let text = hints(ErrorBuilder::new(Reason::AlreadyOwned, "no").build());
-        assert!(text.contains("gameshelf list 42 --port-base 7500"), "{text}");
+        let owned = ErrorBuilder::new(Reason::AlreadyOwned, "no").with("customer_id", "42");
+        let text = hints(owned.with("game_id", "tiny-forest").build());
+        assert!(text.contains("gameshelf why 42 tiny-forest --port-base 7500"), "{text}");
     }
 
     #[test]
@@ -236,7 +232,7 @@ mod tests {
     #[test]
     fn an_unknown_outcome_is_called_unknown() {
         let status = tonic::Status::unavailable("gone");
-        let failure = explain(Failure::from_status("purchase", &status), request_id(), &customer(), "");
+        let failure = explain(Failure::from_status("purchase", &status), request_id(), "");
         assert_eq!(failure.kind(), Kind::Unavailable);
         assert!(format!("{failure:?}").contains("--request-id 01890a5d-ac96-774b-bcce-b302099a8057"));
     }

@@ -6,7 +6,6 @@ mod send;
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
-use std::{fs, io};
 
 use clap::Args;
 use gameshelf::catalog::{self, Catalog};
@@ -14,9 +13,13 @@ use gameshelf::proto::arbiter::v1::GetHeadRequest;
 use serde::Serialize;
 
 use crate::clients::{ClientOptions, Clients};
+use crate::commands::file;
 use crate::exit::{Failure, Kind};
 use crate::output::{self, Output};
 use crate::ports;
+
+/// What a person wants to know of an import that failed at its files.
+const NOTHING_DONE: &str = "nothing was imported";
 
 /// Takes over who owns what from a CSV file of another store
 ///
@@ -73,7 +76,7 @@ pub(crate) async fn run(options: Options, clients: &Clients, output: Output) -> 
     let begun = clock.monotonic();
     let catalog = read_catalog(&options.catalog)?;
     let file = read_file(&options.file, options.max_file_bytes)?;
-    let rows = rows::read(&file, &catalog).map_err(|error| wrong_file(&options.file, error.to_string()))?;
+    let rows = rows::read(&file, &catalog).map_err(|error| wrong_file(&options.file, &error.to_string()))?;
     drop(file);
 
     let rejects_path = options.rejects.clone().unwrap_or_else(|| rejects::default_path(&options.file));
@@ -133,31 +136,15 @@ async fn head(clients: &Clients) -> Result<u64, Failure> {
 
 fn read_catalog(path: &Path) -> Result<Catalog, Failure> {
     let bytes = read_file(path, u64::try_from(catalog::FILE_MAX_BYTES).unwrap_or(u64::MAX))?;
-    Catalog::parse(&bytes).map_err(|error| wrong_file(path, error.to_string()))
+    Catalog::parse(&bytes).map_err(|error| wrong_file(path, &error.to_string()))
 }
 
-/// Reads a file of at most so many bytes.
 fn read_file(path: &Path, max_bytes: u64) -> Result<Vec<u8>, Failure> {
-    let cannot = |error: io::Error| {
-        Failure::new(Kind::BadInput, "FILE", format!("{}: {}", path.display(), error))
-            .with("file", path.display())
-    };
-    let file = fs::File::open(path).map_err(cannot)?;
-    let mut bytes = Vec::new();
-    // One byte more than allowed tells a file that is too large, however it says how large it is.
-    let mut reader = io::Read::take(file, max_bytes.saturating_add(1));
-    io::Read::read_to_end(&mut reader, &mut bytes).map_err(cannot)?;
-    if u64::try_from(bytes.len()).unwrap_or(u64::MAX) > max_bytes {
-        return Err(wrong_file(path, format!("the file has over {max_bytes} bytes")));
-    }
-    Ok(bytes)
+    file::read(path, max_bytes).map_err(|failure| failure.hint(NOTHING_DONE))
 }
 
-fn wrong_file(path: &Path, what: String) -> Failure {
-    Failure::new(Kind::BadInput, "FILE", what)
-        .while_doing(&path.display().to_string())
-        .with("file", path.display())
-        .hint("nothing was imported")
+fn wrong_file(path: &Path, what: &str) -> Failure {
+    file::wrong(path, what).hint(NOTHING_DONE)
 }
 
 fn print(imported: &Imported, output: Output) -> Result<(), Failure> {

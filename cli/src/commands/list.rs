@@ -1,11 +1,13 @@
 //! `gameshelf list`: shows a customer's games.
 
+mod as_of;
+
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 use gameshelf::ids::CustomerId;
 use gameshelf::proto::freshness::v1::freshness::Requirement;
-use gameshelf::proto::freshness::v1::{Any, Freshness, Provenance, Source, Strong};
+use gameshelf::proto::freshness::v1::{Any, Freshness, Strong};
 use gameshelf::proto::gamelist::v1::game_list_service_client::GameListServiceClient;
 use gameshelf::proto::gamelist::v1::{ListGamesRequest, ListGamesResponse, OwnedGame};
 use mesh::outbound::Calls;
@@ -13,6 +15,8 @@ use serde::Serialize;
 use tonic::{Code, Status};
 
 use crate::clients::{ClientOptions, Clients};
+use crate::commands::freshness::{Bounds, Shown};
+use crate::commands::hints;
 use crate::exit::{Failure, Kind};
 use crate::output::{self, Output};
 use crate::ports;
@@ -33,12 +37,11 @@ pub(crate) struct Options {
     /// How fresh the answer must be
     #[arg(long, value_enum, default_value_t = Wanted::Default)]
     freshness: Wanted,
-    /// The answer may be at most this old, in milliseconds
-    #[arg(long, value_name = "N", conflicts_with_all = ["freshness", "token"])]
-    at_most_ms: Option<u32>,
-    /// The answer must be at least as fresh as the write or answer that returned this token
-    #[arg(long, conflicts_with = "freshness")]
-    token: Option<String>,
+    #[command(flatten)]
+    bounds: Bounds,
+    /// As the list was at this revision. The arbiter is asked, which knows no titles
+    #[arg(long, value_name = "REVISION", value_parser = clap::value_parser!(u64).range(1..))]
+    as_of: Option<u64>,
     #[command(flatten)]
     pub(crate) client: ClientOptions,
 }
@@ -58,11 +61,8 @@ pub(crate) enum Wanted {
 struct Listed {
     customer_id: String,
     games: Vec<GameJson>,
-    revision: u64,
-    token: String,
-    age_ms: Option<u64>,
-    source: &'static str,
-    degraded: bool,
+    #[serde(flatten)]
+    shown: Shown,
     catalog_hash: String,
 }
 
@@ -79,6 +79,9 @@ struct GameJson {
 ///
 /// The refusal, or that no answer of the wanted freshness could be had.
 pub(crate) async fn run(options: Options, clients: &Clients, output: Output) -> Result<(), Failure> {
+    if let Some(revision) = options.as_of {
+        return as_of::run(&options, revision, clients, output).await;
+    }
     let client = clients.game_list()?;
     let customer_id = options.customer.to_string();
     let strong = Requirement::Strong(Strong {});
@@ -89,8 +92,9 @@ pub(crate) async fn run(options: Options, clients: &Clients, output: Output) -> 
             Ok(Ok(listed)) => listed,
             Ok(Err(_)) | Err(_) => {
                 // A person gets an answer with the arbiter down too, and is told that it is weaker.
-                let listed = list(&client, &customer_id, &Requirement::Any(Any {})).await?;
-                Listed { degraded: true, ..listed }
+                let mut listed = list(&client, &customer_id, &Requirement::Any(Any {})).await?;
+                listed.shown.degraded = true;
+                listed
             }
         },
     };
@@ -101,22 +105,11 @@ pub(crate) async fn run(options: Options, clients: &Clients, output: Output) -> 
 }
 
 fn requirement(options: &Options) -> Option<Requirement> {
-    if let Some(token) = &options.token {
-        return Some(Requirement::AtLeastAsFreshAs(token.clone()));
-    }
-    if let Some(milliseconds) = options.at_most_ms {
-        let (seconds, rest) = (milliseconds / 1000, milliseconds % 1000);
-        return Some(Requirement::AtMostOld(prost_types::Duration {
-            seconds: seconds.into(),
-            // Less than a second's nanoseconds, so it fits.
-            nanos: i32::try_from(rest * 1_000_000).unwrap_or(0),
-        }));
-    }
-    match options.freshness {
+    options.bounds.requirement().or(match options.freshness {
         Wanted::Default => None,
         Wanted::Strong => Some(Requirement::Strong(Strong {})),
         Wanted::Any => Some(Requirement::Any(Any {})),
-    }
+    })
 }
 
 /// All pages of a list, each of the same revision.
@@ -147,9 +140,8 @@ async fn list_once(
         let mut page = match page(client, customer_id, requirement, page_token).await {
             // The pages after the first are of a revision that the copy has left.
             Err(status) if first.is_some() && is_moved_on(&status) => return Ok(None),
-            answer => {
-                answer.map_err(|status| explain(Failure::from_status(ports::GAME_LIST.name, &status)))?
-            }
+            answer => answer
+                .map_err(|status| hints::add(Failure::from_status(ports::GAME_LIST.name, &status), ""))?,
         };
         games.append(&mut page.games);
         page_token = std::mem::take(&mut page.next_page_token);
@@ -160,13 +152,6 @@ async fn list_once(
         if page_token.is_empty() {
             return Ok(Some(listed(customer_id, games, begun.clone())));
         }
-    }
-}
-
-fn explain(failure: Failure) -> Failure {
-    match failure.reason() {
-        "FRESHNESS_UNAVAILABLE" => failure.hint("take what the copy has, however old it is: --freshness any"),
-        _ => failure,
     }
 }
 
@@ -194,7 +179,6 @@ fn revision(page: &ListGamesResponse) -> u64 {
 }
 
 fn listed(customer_id: &str, games: Vec<OwnedGame>, first: ListGamesResponse) -> Listed {
-    let provenance = first.provenance.unwrap_or_default();
     let games = games.into_iter().map(|game| GameJson {
         game_id: game.game_id,
         title: game.title,
@@ -203,27 +187,8 @@ fn listed(customer_id: &str, games: Vec<OwnedGame>, first: ListGamesResponse) ->
     Listed {
         customer_id: customer_id.to_owned(),
         games: games.collect(),
-        revision: provenance.revision,
-        age_ms: age_ms(&provenance),
-        source: source_name(&provenance),
-        degraded: provenance.degraded,
-        token: provenance.token,
+        shown: first.provenance.unwrap_or_default().into(),
         catalog_hash: first.catalog_hash,
-    }
-}
-
-/// The age, rounded up since it is an upper bound; none where the copy never heard from the arbiter.
-fn age_ms(provenance: &Provenance) -> Option<u64> {
-    let age = Duration::try_from(provenance.age?).unwrap_or_default();
-    Some(u64::try_from(age.as_nanos().div_ceil(1_000_000)).unwrap_or(u64::MAX))
-}
-
-fn source_name(provenance: &Provenance) -> &'static str {
-    match provenance.source() {
-        Source::Arbiter => "arbiter",
-        Source::Follower => "follower",
-        Source::LocalCopy => "local_copy",
-        Source::Unspecified => "unknown",
     }
 }
 
@@ -236,25 +201,15 @@ fn in_words(listed: &Listed) -> String {
         }
         lines.push(output::render(&table));
     }
-    let age = listed
-        .age_ms
-        .map_or_else(|| "of unknown age".to_owned(), |age_ms| format!("at most {age_ms} ms old"));
-    let from = match listed.source {
-        "local_copy" => format!("from game-list's copy, {age}"),
-        "follower" => format!("from a follower of the arbiter, {age}"),
-        _ => "from the arbiter".to_owned(),
-    };
     let count = output::count(listed.games.len(), "game");
-    lines.push(format!("{count} of {} at revision {}, {from}\n", listed.customer_id, listed.revision));
-    if listed.degraded {
-        lines.push("degraded: the arbiter cannot be reached, so later changes may be missing\n".to_owned());
-    }
+    lines.push(format!("{count} of {} {}", listed.customer_id, listed.shown.in_words()));
     lines.concat()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use gameshelf::proto::freshness::v1::{Provenance, Source};
 
     fn answer(degraded: bool, age: Option<prost_types::Duration>) -> ListGamesResponse {
         ListGamesResponse {
@@ -289,7 +244,7 @@ mod tests {
     #[test]
     fn an_age_that_is_not_known_is_not_made_up() {
         let listed = listed("42", Vec::new(), answer(false, None));
-        assert_eq!(listed.age_ms, None);
+        assert_eq!(listed.shown.age_ms, None);
         assert_eq!(in_words(&listed), "0 games of 42 at revision 9, from game-list's copy, of unknown age\n");
     }
 }

@@ -5,8 +5,8 @@ use gameshelf::ids::RequestId;
 use gameshelf::proto::arbiter::v1::revoke_result::Status;
 use gameshelf::proto::arbiter::v1::{OnNotOwned, RevokeRequest, RevokeResponse};
 
-use crate::clients::Clients;
-use crate::commands::change::{Changed, Target, explain};
+use crate::clients::{ClientOptions, Clients};
+use crate::commands::change::{Changed, Target, Written, explain};
 use crate::commands::{OnNothingToDo, Reason};
 use crate::exit::Failure;
 use crate::output::Output;
@@ -16,13 +16,15 @@ use crate::ports;
 #[derive(Args, Debug)]
 pub(crate) struct Options {
     #[command(flatten)]
-    pub(crate) target: Target,
+    target: Target,
     /// What to do when the customer does not own a game
     #[arg(long, value_enum, default_value_t = OnNothingToDo::Refuse)]
     on_not_owned: OnNothingToDo,
     /// Why
     #[arg(long, value_enum, default_value_t = Reason::Refund)]
     reason: Reason,
+    #[command(flatten)]
+    pub(crate) client: ClientOptions,
 }
 
 /// Revokes the games and prints what became of each.
@@ -31,12 +33,13 @@ pub(crate) struct Options {
 ///
 /// The refusal, or that the arbiter did not answer.
 pub(crate) async fn run(options: Options, clients: &Clients, output: Output) -> Result<(), Failure> {
-    let request_id = options.target.request_id(clients);
+    let request_id = options.target.author.request_id(clients);
     let answer = clients.arbiter()?.revoke(request(&options, request_id)).await;
-    let answer = answer
-        .map_err(|status| hint(explain(Failure::from_status(ports::ARBITER.name, &status), request_id)))?
-        .into_inner();
-    changed(answer, &options.target, request_id).print(output)
+    let answer = answer.map_err(|status| {
+        let failure = Failure::from_status(ports::ARBITER.name, &status);
+        hint(explain(failure, request_id, clients))
+    })?;
+    changed(answer.into_inner(), &options.target, request_id).print(output)
 }
 
 fn hint(failure: Failure) -> Failure {
@@ -47,16 +50,12 @@ fn hint(failure: Failure) -> Failure {
 }
 
 fn request(options: &Options, request_id: RequestId) -> RevokeRequest {
-    let on_not_owned = match options.on_not_owned {
-        OnNothingToDo::Refuse => OnNotOwned::Refuse,
-        OnNothingToDo::Skip => OnNotOwned::Skip,
-    };
     RevokeRequest {
         request_id: request_id.to_string(),
         customer_id: options.target.customer.to_string(),
         game_ids: options.target.game_ids(),
-        on_not_owned: on_not_owned.into(),
-        cause: Some(options.target.cause(options.reason)),
+        on_not_owned: OnNotOwned::from(options.on_not_owned).into(),
+        cause: Some(options.target.author.cause(options.reason)),
     }
 }
 
@@ -69,5 +68,6 @@ fn changed(answer: RevokeResponse, target: &Target, request_id: RequestId) -> Ch
         };
         (result.game_id, status)
     });
-    Changed::new(target, request_id, results, (answer.revision, answer.token, answer.replayed))
+    let written = Written::new(request_id, answer.revision, answer.token, answer.replayed);
+    Changed::new(target, results, written)
 }

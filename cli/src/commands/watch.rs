@@ -9,14 +9,14 @@ use gameshelf::proto::arbiter::v1::watch_response::Event;
 use gameshelf::proto::arbiter::v1::{
     Commit, Entitlement, GetHeadRequest, SnapshotStart, WatchRequest, WatchResponse,
 };
+use prost_types::Timestamp;
 use serde::Serialize;
 use tonic::{Status, Streaming};
 
 use crate::clients::{ClientOptions, Clients};
-use crate::commands::reason_name;
+use crate::commands::{cause_in_words, hints, reason_name};
 use crate::exit::{Failure, Kind};
 use crate::output::{self, Output};
-use crate::ports;
 
 const BACKOFF_MIN: Duration = Duration::from_millis(100);
 const BACKOFF_MAX: Duration = Duration::from_secs(2);
@@ -50,7 +50,13 @@ enum Line<'a> {
     /// Where the commits begin.
     Started { revision: u64, token: &'a str },
     /// A part of the state.
-    Entitlement { customer_id: &'a str, game_id: &'a str, since_revision: u64 },
+    Entitlement {
+        customer_id: &'a str,
+        game_id: &'a str,
+        since_revision: u64,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        end_time: Option<String>,
+    },
     /// The state is complete.
     SnapshotEnd { revision: u64, token: &'a str },
     /// A commit. The last of a message has the token to go on after.
@@ -72,6 +78,12 @@ struct ChangeJson<'a> {
     kind: &'static str,
     customer_id: &'a str,
     game_id: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    end_time: Option<String>,
+    #[serde(skip_serializing_if = "str::is_empty")]
+    reservation_id: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    stock_total: Option<u64>,
 }
 
 /// Tells commits until the limit is reached or nobody reads any more.
@@ -92,7 +104,7 @@ pub(crate) async fn run(options: Options, clients: &Clients, output: Output) -> 
 /// Tells where the commits begin, and gives the token of it.
 async fn tell_start(clients: &Clients, output: Output) -> Result<String, Failure> {
     let head = clients.arbiter()?.get_head(GetHeadRequest {}).await;
-    let head = head.map_err(|status| Failure::from_status(ports::ARBITER.name, &status))?.into_inner();
+    let head = head.map_err(|status| hints::failed(&status, clients))?.into_inner();
     let head = head.provenance.unwrap_or_default();
     match output {
         Output::Json => output::json(&Line::Started { revision: head.revision, token: &head.token })?,
@@ -134,7 +146,7 @@ impl Watch {
             }
             // A stream that ended without a status belongs to an arbiter that is stopping.
             let status = ended.unwrap_or_else(|| Status::unavailable("the stream ended"));
-            let failure = Failure::from_status(ports::ARBITER.name, &status);
+            let failure = hints::failed(&status, clients);
             let now = clock.monotonic();
             let since = *alone_since.get_or_insert(now);
             let in_vain = now.saturating_duration_since(since) >= give_up_after;
@@ -210,12 +222,17 @@ impl Watch {
     }
 
     fn tell_entitlement(&self, entitlement: &Entitlement) -> Result<(), Failure> {
-        let Entitlement { customer_id, game_id, since_revision, .. } = entitlement;
+        let Entitlement { customer_id, game_id, since_revision, end_time } = entitlement;
+        let since_revision = *since_revision;
         match self.output {
             Output::Json => {
-                output::json(&Line::Entitlement { customer_id, game_id, since_revision: *since_revision })
+                let end_time = end_time.as_ref().map(ToString::to_string);
+                output::json(&Line::Entitlement { customer_id, game_id, since_revision, end_time })
             }
-            Output::Table => output::text(&format!("{since_revision}  {customer_id} owns {game_id}\n")),
+            Output::Table => {
+                let until = until(end_time.as_ref());
+                output::text(&format!("{since_revision}  {customer_id} owns {game_id}{until}\n"))
+            }
         }
     }
 
@@ -233,6 +250,9 @@ fn line<'a>(commit: &'a Commit, token: Option<&'a str>) -> Line<'a> {
         kind: kind_name(change.kind()),
         customer_id: &change.customer_id,
         game_id: &change.game_id,
+        end_time: change.end_time.as_ref().map(ToString::to_string),
+        reservation_id: &change.reservation_id,
+        stock_total: (change.kind() == ChangeKind::StockSet).then_some(change.stock_total),
     });
     Line::Commit {
         revision: commit.revision,
@@ -257,23 +277,28 @@ fn kind_name(kind: ChangeKind) -> &'static str {
     }
 }
 
+/// ` until 2026-11-29T03:40:00Z`; nothing for what does not end by itself.
+fn until(end_time: Option<&Timestamp>) -> String {
+    end_time.map_or_else(String::new, |time| format!(" until {time}"))
+}
+
 /// A line for each change; the revision stands before each, since one commit can have several.
 fn in_words(commit: &Commit) -> String {
     let time = commit.commit_time.as_ref().map_or_else(String::new, ToString::to_string);
     let cause = commit.cause.clone().unwrap_or_default();
-    let by = if cause.actor.is_empty() { String::new() } else { format!(" by {}", cause.actor) };
-    let reason = reason_name(cause.reason);
+    let why = cause_in_words(reason_name(cause.reason), &cause.actor);
     let lines = commit.changes.iter().map(|change| {
         let (customer, game) = (&change.customer_id, &change.game_id);
+        let until = until(change.end_time.as_ref());
         let what = match change.kind() {
-            ChangeKind::Granted => format!("{customer} gets {game}"),
+            ChangeKind::Granted => format!("{customer} gets {game}{until}"),
             ChangeKind::Revoked => format!("{customer} loses {game}"),
-            ChangeKind::Reserved => format!("{customer} reserves {game}"),
+            ChangeKind::Reserved => format!("{customer} reserves {game}{until}"),
             ChangeKind::Released => format!("{customer} no longer reserves {game}"),
-            ChangeKind::StockSet => format!("there are {} copies of {game}", change.stock_total),
+            ChangeKind::StockSet => format!("the stock of {game} is {}", change.stock_total),
             ChangeKind::Unspecified => "?".to_owned(),
         };
-        format!("{}  {time}  {what} ({reason}{by})\n", commit.revision)
+        format!("{}  {time}  {what} ({why})\n", commit.revision)
     });
     lines.collect()
 }
@@ -309,6 +334,16 @@ mod tests {
             in_words(&commit()),
             "7  2023-11-14T22:13:20Z  42 gets tiny-forest (purchase by purchase)\n"
         );
+    }
+
+    #[test]
+    fn an_end_that_is_set_is_told() {
+        let mut commit = commit();
+        commit.changes[0].end_time = Some(prost_types::Timestamp { seconds: 1_800_000_000, nanos: 0 });
+        let text = in_words(&commit);
+        assert!(text.contains(" 42 gets tiny-forest until 2027-01-15T08:00:00Z (purchase"), "{text}");
+        let json = serde_json::to_value(line(&commit, None)).unwrap();
+        assert_eq!(json["changes"][0]["end_time"], "2027-01-15T08:00:00Z");
     }
 
     #[test]

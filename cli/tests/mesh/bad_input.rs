@@ -25,12 +25,28 @@ fn a_mesh_that_cannot_be_reached_ends_with_4_and_says_what_to_do() {
     for arguments in [
         &["buy", "anna", "tiny-forest"][..],
         &["list", "anna"],
-        &["grant", "anna", "tiny-forest"],
+        &["list", "anna", "--as-of", "1"],
+        &["history", "anna"],
+        &["why", "anna", "tiny-forest"],
+        &["stock", "tiny-forest"],
         &["watch"],
     ] {
         let done = run(&[&["--port-base", &port_base], arguments].concat());
         assert_eq!(done.code, 4, "{done:?}");
         assert!(done.stderr.contains("hint: is the mesh running? Start it with `gameshelf up`"), "{done:?}");
+    }
+    let id = "01890a5d-ac96-474b-8cce-b302099a8066";
+    for write in [
+        &["grant", "anna", "tiny-forest"][..],
+        &["transfer", "anna", "bo", "tiny-forest"],
+        &["reserve", "anna", "tiny-forest"],
+        &["confirm", id],
+        &["release", id],
+        &["stock", "tiny-forest", "--set", "1"],
+    ] {
+        let done = run(&[&["--port-base", &port_base], write].concat());
+        assert_eq!(done.code, 4, "{done:?}");
+        assert!(done.stderr.contains("do it again with --request-id "), "{done:?}");
     }
     let file = project_file("samples/ownership.csv").display().to_string();
     let catalog = project_file("samples/catalog.csv").display().to_string();

@@ -31,9 +31,11 @@ use history::{Watch, commit_line};
 const CLIENTS: usize = 8;
 /// The last of the clients never settle what they are not told.
 const CLIENTS_THAT_LEAVE: usize = 3;
-const KILLS_PER_ROUND: usize = 8;
+const KILLS_PER_ROUND: usize = 6;
 /// A kill comes after so many answers: of a life that had some, and not always at the same place.
 const ANSWERS_PER_LIFE: std::ops::Range<u64> = 40..300;
+/// How long the next life has to wait before its first commit, on a store on a server.
+const LEASE_MS: &str = "500";
 /// A log is streamed, and clients end, in far less than that.
 const PATIENCE: Duration = Duration::from_mins(1);
 
@@ -100,7 +102,9 @@ impl Arbiter {
 }
 
 fn start_process(url: &str, listen: &str) -> Process {
-    Process::start(gameshelf().args(["arbiter", "--listen", listen, "--database-url", url]))
+    let mut command = gameshelf();
+    command.args(["arbiter", "--listen", listen, "--database-url", url, "--lease-ms", LEASE_MS]);
+    Process::start(&mut command)
 }
 
 /// Clients, and an arbiter that dies under them.

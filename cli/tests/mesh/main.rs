@@ -3,8 +3,12 @@
 #![expect(clippy::unwrap_used, reason = "a helper that panics fails the test, which is what it should do")]
 
 mod bad_input;
+mod commits;
 mod dependencies;
+mod durability;
+mod editions;
 mod harness;
+mod history;
 mod importing;
 mod linearizability;
 mod other_languages;

@@ -16,7 +16,7 @@ fn buy_and_list_without_arbiter(mesh: &Mesh) -> Value {
     assert!(list["age_ms"].is_u64(), "{list}");
     let error = mesh.run(&["list", "anna", "--freshness", "strong"]).error(4);
     assert_eq!(error["reason"], "FRESHNESS_UNAVAILABLE");
-    assert_eq!(error["hints"], json!(["take what the copy has, however old it is: --freshness any"]));
+    assert_eq!(error["hints"], json!(["take what there is, however old it is: --freshness any"]));
     order
 }
 

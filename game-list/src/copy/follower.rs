@@ -197,8 +197,10 @@ fn span_in_trace_of(commit: &Commit, apply: &Span) -> Option<Span> {
     if commit.traceparent.is_empty() {
         return None;
     }
-    let span = tracing::info_span!(parent: None, "copy.commit", revision = commit.revision);
-    trace::set_parent(&span, trace::parent_from(&commit.traceparent));
+    let span = trace::child_of(
+        &commit.traceparent,
+        || tracing::info_span!(parent: None, "copy.commit", revision = commit.revision),
+    );
     trace::link(&span, apply);
     Some(span)
 }

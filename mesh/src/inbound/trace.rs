@@ -3,6 +3,7 @@
 use std::convert::Infallible;
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
@@ -17,20 +18,22 @@ use tower::{Layer, Service};
 use tracing::instrument::Instrumented;
 use tracing::{Instrument, Span, field};
 
+use crate::environment::Random;
 use crate::rpc::{self, Instruments, Observation, Observed};
-use crate::trace;
+use crate::{sampling, trace};
 
 /// Observes each call that is the service's own work.
 #[derive(Clone, Debug)]
 pub(super) struct TraceLayer {
     pub(super) instruments: Instruments,
+    pub(super) random: Arc<dyn Random>,
 }
 
 impl<S> Layer<S> for TraceLayer {
     type Service = Trace<S>;
 
     fn layer(&self, inner: S) -> Trace<S> {
-        Trace { inner, instruments: self.instruments.clone() }
+        Trace { inner, instruments: self.instruments.clone(), random: Arc::clone(&self.random) }
     }
 }
 
@@ -38,6 +41,7 @@ impl<S> Layer<S> for TraceLayer {
 pub(super) struct Trace<S> {
     inner: S,
     instruments: Instruments,
+    random: Arc<dyn Random>,
 }
 
 impl<S, B> Service<Request<Body>> for Trace<S>
@@ -58,7 +62,9 @@ where
         if rpc::is_infrastructure(request.uri().path()) {
             return Observing { inner: self.inner.call(request).instrument(Span::none()), observation: None };
         }
-        let span = span_of(&request);
+        let mut request = request;
+        let decision = sampling::decide(request.headers_mut(), &*self.random);
+        let span = sampling::decided(decision, || span_of(&request));
         let observation = self.instruments.begin(request.uri().path_and_query().cloned(), span.clone());
         let inner = span.in_scope(|| self.inner.call(request)).instrument(span);
         Observing { inner, observation: Some(observation) }

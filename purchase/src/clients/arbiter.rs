@@ -1,13 +1,13 @@
 //! The arbiter, which alone says who owns a game.
 
-use gameshelf::errors::{self, Reason};
+use gameshelf::errors;
 use gameshelf::proto::arbiter::v1 as wire;
 use gameshelf::proto::arbiter::v1::arbiter_service_client::ArbiterServiceClient;
 use mesh::outbound::{Calls, Outbound, OutboundConfig};
 use tonic::Status;
 
 use super::CallError;
-use crate::order::{Event, Grant, Order};
+use crate::order::{Event, Grant, NotGranted, Order};
 
 /// Who the arbiter's history names for a grant.
 const ACTOR: &str = "purchase";
@@ -44,10 +44,10 @@ impl ArbiterClient {
                 let answer = answer.into_inner();
                 Ok(Event::Granted(Grant { revision: answer.revision, token: answer.token }))
             }
-            Err(status) if errors::reason_of(&status) == Some(Reason::AlreadyOwned) => {
-                Ok(Event::AlreadyOwned(judged_at(&status)))
-            }
-            Err(status) => Err(status.into()),
+            Err(status) => match errors::reason_of(&status).and_then(NotGranted::of) {
+                Some(why) => Ok(Event::NotGranted(why, judged_at(&status))),
+                None => Err(status.into()),
+            },
         }
     }
 }

@@ -41,7 +41,7 @@ fn timestamp(unix_ms: u64) -> Timestamp {
 mod tests {
     use super::*;
     use crate::order::tests::{grant, order as created};
-    use crate::order::{Order, Refusal};
+    use crate::order::{NotGranted, Order, Refusal};
 
     #[test]
     fn every_state_has_its_place_on_the_wire() {
@@ -52,11 +52,11 @@ mod tests {
         let pending = (wire::OrderState::Pending, String::new(), 0);
         assert_eq!(seen(State::Created), pending);
         assert_eq!(seen(State::Authorized), pending);
-        assert_eq!(seen(State::Voiding(Refusal::AlreadyOwned(None))), pending);
+        assert_eq!(seen(State::Voiding(Refusal::NotGranted(NotGranted::AlreadyOwned, None))), pending);
         assert_eq!(seen(State::Granted(grant(7))), (wire::OrderState::Pending, String::new(), 7));
         assert_eq!(seen(State::Completed(grant(7))), (wire::OrderState::Completed, String::new(), 7));
         assert_eq!(
-            seen(State::Refused(Refusal::AlreadyOwned(Some(grant(7))))),
+            seen(State::Refused(Refusal::NotGranted(NotGranted::AlreadyOwned, Some(grant(7))))),
             (wire::OrderState::Refused, "ALREADY_OWNED".to_owned(), 0)
         );
     }

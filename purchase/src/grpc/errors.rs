@@ -8,7 +8,7 @@ use gameshelf::ids::OrderId;
 use tonic::Status;
 
 use super::requests;
-use crate::order::{Order, Refusal};
+use crate::order::{NotGranted, Order, Refusal};
 use crate::purchases::BuyError;
 use crate::store::StoreError;
 
@@ -23,7 +23,10 @@ pub(super) fn refusal(order: &Order, refusal: &Refusal, replayed: bool) -> Statu
         Refusal::GameDelisted => ("GAME_LISTED", "the game is no longer sold"),
         Refusal::PriceChanged => ("PRICE_UNCHANGED", "the price is not the expected one"),
         Refusal::PaymentDeclined => ("PAYMENT_AUTHORIZED", "the payment was declined"),
-        Refusal::AlreadyOwned(_) => ("NOT_OWNED", "the customer owns the game already"),
+        Refusal::NotGranted(NotGranted::AlreadyOwned, _) => {
+            ("NOT_OWNED", "the customer owns the game already")
+        }
+        Refusal::NotGranted(NotGranted::OutOfStock, _) => ("IN_STOCK", "no copy of the game is left"),
     };
     let message = format!("order {} of {} was refused: {description}", order.order_id, order.game_id);
     let mut error = ErrorBuilder::new(reason, message)
@@ -36,7 +39,7 @@ pub(super) fn refusal(order: &Order, refusal: &Refusal, replayed: bool) -> Statu
     if let (Refusal::PriceChanged, Some(price)) = (refusal, &order.price) {
         error = error.with("currency", &price.currency).with("price_minor_units", price.minor_units);
     }
-    if let Refusal::AlreadyOwned(Some(at)) = refusal {
+    if let Refusal::NotGranted(_, Some(at)) = refusal {
         error = error.with("revision", at.revision).with("token", &at.token);
     }
     error.build()
@@ -128,10 +131,15 @@ mod tests {
         assert_eq!(metadata("currency"), "USD");
         assert_eq!(metadata("price_minor_units"), "499");
         assert_eq!(metadata("catalog_hash").len(), 64);
-        let owned = refusal(&order(499), &Refusal::AlreadyOwned(Some(grant(7))), false);
-        assert_eq!(metadata_of(&owned, "revision").as_deref(), Some("7"));
-        let failure = owned.get_details_precondition_failure().expect("details");
-        assert_eq!(failure.violations[0].subject, "tiny-forest");
+        for (why, reason) in
+            [(NotGranted::AlreadyOwned, Reason::AlreadyOwned), (NotGranted::OutOfStock, Reason::OutOfStock)]
+        {
+            let not_granted = refusal(&order(499), &Refusal::NotGranted(why, Some(grant(7))), false);
+            assert_eq!(reason_of(&not_granted), Some(reason));
+            assert_eq!(metadata_of(&not_granted, "revision").as_deref(), Some("7"));
+            let failure = not_granted.get_details_precondition_failure().expect("details");
+            assert_eq!(failure.violations[0].subject, "tiny-forest");
+        }
     }
 
     #[test]

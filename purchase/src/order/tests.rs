@@ -39,7 +39,7 @@ pub(crate) fn order(minor_units: i64) -> Order {
 #[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
 struct World {
     declines: bool,
-    owned_before: bool,
+    not_granted: Option<NotGranted>,
     authorized: bool,
     granted: bool,
     captured: bool,
@@ -58,10 +58,10 @@ impl World {
                 self.authorized = true;
                 Ok(Event::Authorized)
             }
-            Step::Grant if self.owned_before => Ok(Event::AlreadyOwned(Some(grant(1)))),
             Step::Grant => {
-                self.granted = true;
-                Ok(Event::Granted(grant(2)))
+                self.granted = self.not_granted.is_none();
+                let refused = self.not_granted.map(|why| Event::NotGranted(why, Some(grant(1))));
+                Ok(refused.unwrap_or_else(|| Event::Granted(grant(2))))
             }
             Step::Capture(_) if !self.authorized || self.voided => Err("captured what was not reserved"),
             Step::Capture(_) if !self.granted => Err("captured before the grant"),
@@ -128,12 +128,17 @@ fn luck() -> impl Strategy<Value = Vec<Luck>> {
     prop::collection::vec(prop_oneof![Just(Luck::Well), Just(Luck::Failed), Just(Luck::Lost)], 0..40)
 }
 
+fn not_granted() -> impl Strategy<Value = NotGranted> {
+    prop::sample::select(NotGranted::ALL.as_slice())
+}
+
 fn event() -> impl Strategy<Value = Event> {
     prop_oneof![
         Just(Event::Authorized),
         Just(Event::Declined),
         (1..9_u64).prop_map(|revision| Event::Granted(grant(revision))),
-        prop::option::of(1..9_u64).prop_map(|revision| Event::AlreadyOwned(revision.map(grant))),
+        (not_granted(), prop::option::of(1..9_u64))
+            .prop_map(|(why, revision)| Event::NotGranted(why, revision.map(grant))),
         Just(Event::Captured),
         Just(Event::Voided),
     ]
@@ -142,12 +147,13 @@ fn event() -> impl Strategy<Value = Event> {
 proptest! {
     #[test]
     fn every_order_ends_well_whatever_fails(
-        minor_units in 0..2_i64, declines: bool, owned_before: bool, luck in luck()
+        minor_units in 0..2_i64, declines: bool, not_granted in prop::option::of(not_granted()), luck in luck()
     ) {
-        let mut world = World { declines, owned_before, ..World::default() };
+        let mut world = World { declines, not_granted, ..World::default() };
         let end = drive(next_step, order(minor_units), &mut world, &luck);
         let end = end.map_err(TestCaseError::fail)?;
-        prop_assert_eq!(matches!(end.state, State::Refused(_)), owned_before || (declines && minor_units > 0));
+        let is_refused = not_granted.is_some() || (declines && minor_units > 0);
+        prop_assert_eq!(matches!(end.state, State::Refused(_)), is_refused);
         prop_assert!(minor_units > 0 || !world.authorized, "a game of price 0 needs no payment");
     }
 
@@ -196,12 +202,14 @@ fn a_machine_that_captures_early_or_late_is_caught() {
     fn forgets_to_void(order: &Order) -> Option<Step<'_>> {
         if matches!(order.state, State::Voiding(_)) { None } else { next_step(order) }
     }
-    let drive = |machine: NextStep, owned_before| {
-        drive(machine, order(1), &mut World { owned_before, ..World::default() }, &[]).unwrap_err()
+    let drive = |machine: NextStep, not_granted| {
+        drive(machine, order(1), &mut World { not_granted, ..World::default() }, &[]).unwrap_err()
     };
-    assert_eq!(drive(captures_before_grant, false), "captured before the grant");
-    assert_eq!(drive(captures_the_refused, true), "captured before the grant");
-    assert_eq!(drive(forgets_to_void, true), "not at an end");
+    assert_eq!(drive(captures_before_grant, None), "captured before the grant");
+    for why in NotGranted::ALL {
+        assert_eq!(drive(captures_the_refused, Some(why)), "captured before the grant");
+        assert_eq!(drive(forgets_to_void, Some(why)), "not at an end");
+    }
 }
 
 #[test]

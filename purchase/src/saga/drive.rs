@@ -157,17 +157,19 @@ impl Driver {
 
 /// A span of the trace in which the order was made, which may have been before a restart.
 fn span_of(order: &Order, step: Step<'_>, failures: u32) -> Span {
-    let span = tracing::info_span!(
-        parent: None,
-        "order step",
-        otel.name = format!("order {}", step.name()),
-        otel.status_code = field::Empty,
-        order_id = %order.order_id,
-        step = step.name(),
-        attempt = failures.saturating_add(1),
-    );
-    if let Some(traceparent) = &order.traceparent {
-        trace::set_parent(&span, trace::parent_from(traceparent));
+    let make = || {
+        tracing::info_span!(
+            parent: None,
+            "order step",
+            otel.name = format!("order {}", step.name()),
+            otel.status_code = field::Empty,
+            order_id = %order.order_id,
+            step = step.name(),
+            attempt = failures.saturating_add(1),
+        )
+    };
+    match &order.traceparent {
+        Some(traceparent) => trace::child_of(traceparent, make),
+        None => make(),
     }
-    span
 }

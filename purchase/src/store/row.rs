@@ -5,7 +5,7 @@ use gameshelf::errors::Reason;
 use gameshelf::ids::{OrderId, RequestId};
 
 use super::StoreError;
-use crate::order::{ContentHash, Grant, Order, Payment, PaymentToken, Refusal, State};
+use crate::order::{ContentHash, Grant, NotGranted, Order, Payment, PaymentToken, Refusal, State};
 
 /// The columns of a row as both stores know them.
 #[derive(Debug)]
@@ -118,12 +118,14 @@ impl Row {
     fn refusal(&self) -> Result<Refusal, StoreError> {
         let text = self.refusal_reason.as_deref();
         let reason = Reason::ALL.iter().find(|reason| Some(reason.as_str()) == text);
+        if let Some(why) = reason.copied().and_then(NotGranted::of) {
+            return Ok(Refusal::NotGranted(why, self.grant()?));
+        }
         match reason {
             Some(Reason::GameUnknown) => Ok(Refusal::GameUnknown),
             Some(Reason::GameDelisted) => Ok(Refusal::GameDelisted),
             Some(Reason::PriceChanged) => Ok(Refusal::PriceChanged),
             Some(Reason::PaymentDeclined) => Ok(Refusal::PaymentDeclined),
-            Some(Reason::AlreadyOwned) => Ok(Refusal::AlreadyOwned(self.grant()?)),
             _ => Err(corrupt(&format!("an order was refused because of {text:?}"))),
         }
     }
@@ -152,7 +154,7 @@ impl Row {
 
 /// The commit at which a refusal was judged.
 fn judged_at(refusal: &Refusal) -> Option<&Grant> {
-    if let Refusal::AlreadyOwned(at) = refusal { at.as_ref() } else { None }
+    if let Refusal::NotGranted(_, at) = refusal { at.as_ref() } else { None }
 }
 
 fn corrupt(what: &str) -> StoreError {

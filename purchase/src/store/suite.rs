@@ -10,7 +10,7 @@ use gameshelf::ids::{OrderId, PaymentId, RequestId};
 
 use super::SharedStore;
 use crate::order::tests::{grant, order};
-use crate::order::{ContentHash, Event, Order, Refusal, State, apply};
+use crate::order::{ContentHash, Event, NotGranted, Order, Refusal, State, apply};
 
 #[path = "../../tests/service/postgres.rs"]
 mod postgres_database;
@@ -55,13 +55,14 @@ async fn advance(store: &SharedStore, order: &Order, events: &[Event]) -> Order 
 }
 
 async fn an_order_is_read_back_in_every_state(store: SharedStore, _url: String) {
-    let ways: [&[Event]; 6] = [
+    let ways: [&[Event]; 7] = [
         &[],
         &[Event::Declined],
         &[Event::Authorized, Event::Granted(grant(7))],
         &[Event::Authorized, Event::Granted(grant(7)), Event::Captured],
-        &[Event::Authorized, Event::AlreadyOwned(Some(grant(5)))],
-        &[Event::Authorized, Event::AlreadyOwned(None), Event::Voided],
+        &[Event::Authorized, Event::NotGranted(NotGranted::AlreadyOwned, Some(grant(5)))],
+        &[Event::Authorized, Event::NotGranted(NotGranted::AlreadyOwned, None), Event::Voided],
+        &[Event::Authorized, Event::NotGranted(NotGranted::OutOfStock, Some(grant(5))), Event::Voided],
     ];
     for (number, events) in (1..).zip(ways) {
         let created = numbered(number, 499);
@@ -144,7 +145,8 @@ async fn unfinished_orders_are_found_in_pages(store: SharedStore, _url: String) 
     advance(&store, &orders[1], &[Event::Declined]).await;
     advance(&store, &orders[2], &[Event::Authorized]).await;
     advance(&store, &orders[3], &[Event::Authorized, Event::Granted(grant(1)), Event::Captured]).await;
-    advance(&store, &orders[4], &[Event::Authorized, Event::AlreadyOwned(None)]).await;
+    advance(&store, &orders[4], &[Event::Authorized, Event::NotGranted(NotGranted::AlreadyOwned, None)])
+        .await;
     let mut found = Vec::new();
     loop {
         let page = store.unfinished(found.last().copied(), 3).await.unwrap();

@@ -21,8 +21,10 @@ pub(crate) struct Arbiter {
 struct Books {
     revision: u64,
     owned: HashSet<(String, String)>,
-    /// The revision of each request that was granted, or none for a refused one.
-    outcomes: HashMap<String, Option<u64>>,
+    /// Games of which no copy is left.
+    sold_out: HashSet<String>,
+    /// The revision of each request that was granted, or why one was refused.
+    outcomes: HashMap<String, Result<u64, Reason>>,
 }
 
 impl Arbiter {
@@ -41,6 +43,11 @@ impl Arbiter {
         books.owned.insert((customer_id.to_owned(), game_id.to_owned()));
     }
 
+    /// No copy of the game is left.
+    pub(crate) fn sell_out(&self, game_id: &str) {
+        self.books.lock().unwrap().sold_out.insert(game_id.to_owned());
+    }
+
     pub(crate) fn owns(&self, customer_id: &str, game_id: &str) -> bool {
         self.books.lock().unwrap().owned.contains(&(customer_id.to_owned(), game_id.to_owned()))
     }
@@ -49,22 +56,33 @@ impl Arbiter {
         let mut books = self.books.lock().unwrap();
         let known = books.outcomes.get(&request.request_id).copied();
         let outcome = known.unwrap_or_else(|| {
-            let pair = (request.customer_id.clone(), request.game_ids[0].clone());
-            let outcome = books.owned.insert(pair).then(|| books.revision + 1);
-            books.revision = outcome.unwrap_or(books.revision);
+            let outcome = books.give(&request.customer_id, &request.game_ids[0]);
             books.outcomes.insert(request.request_id.clone(), outcome);
             outcome
         });
         let replayed = known.is_some();
         match outcome {
-            Some(revision) => {
+            Ok(revision) => {
                 Ok(GrantResponse { revision, token: format!("t{revision}"), replayed, results: Vec::new() })
             }
-            None => Err(ErrorBuilder::new(Reason::AlreadyOwned, "owned")
+            Err(reason) => Err(ErrorBuilder::new(reason, "no")
                 .with("revision", books.revision)
                 .with("token", format!("t{}", books.revision))
                 .build()),
         }
+    }
+}
+
+impl Books {
+    fn give(&mut self, customer_id: &str, game_id: &str) -> Result<u64, Reason> {
+        if self.sold_out.contains(game_id) {
+            return Err(Reason::OutOfStock);
+        }
+        if !self.owned.insert((customer_id.to_owned(), game_id.to_owned())) {
+            return Err(Reason::AlreadyOwned);
+        }
+        self.revision += 1;
+        Ok(self.revision)
     }
 }
 

@@ -65,6 +65,20 @@ async fn a_game_that_is_owned_already_is_voided_and_not_captured() {
 }
 
 #[tokio::test]
+async fn a_game_that_is_sold_out_is_voided_and_not_captured() {
+    let world = World::new(&[]).await;
+    world.arbiter.sell_out("paid");
+    world.arbiter.sell_out("free");
+    let shop = world.open().await;
+    let status = refused(&shop, purchase("paid", "approve"), Reason::OutOfStock).await;
+    assert_eq!(metadata_of(&status, "revision").as_deref(), Some("0"));
+    assert_eq!(world.script.calls(), ["authorize", "grant", "void"]);
+    assert_eq!(world.provider.count(State::Captured), 0);
+    assert_eq!(world.provider.count(State::Voided), 1);
+    refused(&shop, purchase("free", ""), Reason::OutOfStock).await;
+}
+
+#[tokio::test]
 async fn every_bad_field_is_named() {
     let world = World::new(&[]).await;
     let shop = world.open().await;

@@ -29,9 +29,13 @@ pub(super) fn key(fields: &mut Fields, prefix: &str, customer_id: &str, game_id:
     customer_id.zip(game_id)
 }
 
+/// A field is wrong, which is noted.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Noted;
+
 /// A game, or none where the text is empty.
-pub(super) fn optional_game(fields: &mut Fields, name: &str, text: &str) -> Option<Option<GameId>> {
-    if text.is_empty() { Some(None) } else { parse(fields, name, text).map(Some) }
+pub(super) fn optional_game(fields: &mut Fields, name: &str, text: &str) -> Result<Option<GameId>, Noted> {
+    if text.is_empty() { Ok(None) } else { parse(fields, name, text).map(Some).ok_or(Noted) }
 }
 
 /// Each once, and no more than the limit.
@@ -115,8 +119,8 @@ pub(super) fn time_ms(
     fields: &mut Fields,
     name: &str,
     time: Option<&prost_types::Timestamp>,
-) -> Option<Option<u64>> {
-    let Some(time) = time else { return Some(None) };
+) -> Result<Option<u64>, Noted> {
+    let Some(time) = time else { return Ok(None) };
     let time_ms = u64::try_from(time.seconds)
         .ok()
         .zip(u64::try_from(time.nanos).ok().filter(|nanos| *nanos < 1_000_000_000))
@@ -126,7 +130,7 @@ pub(super) fn time_ms(
     if time_ms.is_none() {
         fields.wrong(name, "must be a time from 1970 to 9999");
     }
-    time_ms.map(Some)
+    time_ms.map(Some).ok_or(Noted)
 }
 
 pub(super) fn page_size(fields: &mut Fields, page_size: i32, limits: &RequestLimits) -> Option<u32> {

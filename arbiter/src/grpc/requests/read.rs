@@ -90,7 +90,7 @@ pub(in super::super) fn history(
     page_token(&mut fields, &request.page_token);
     let asked = freshness(&mut fields, request.freshness.as_ref());
     let history = (|| {
-        let subject = (customer_id?, game_id?);
+        let subject = (customer_id?, game_id.ok()?);
         Some(History { subject, page_size: page_size?, asked: asked? })
     })();
     fields.finish(history)

@@ -38,7 +38,7 @@ pub(in super::super) fn grant(request: &wire::GrantRequest, limits: &RequestLimi
     let cause = cause(&mut fields, request.cause.as_ref());
     let ends_at_ms = time_ms(&mut fields, "end_time", request.end_time.as_ref());
     let operations = (|| {
-        let (customer_id, on_owned, ends_at_ms) = (customer_id?, on_owned?, ends_at_ms?);
+        let (customer_id, on_owned, ends_at_ms) = (customer_id?, on_owned?, ends_at_ms.ok()?);
         let grant = |game_id| Operation::Grant { key: (customer_id.clone(), game_id), on_owned, ends_at_ms };
         Some(game_ids?.into_iter().map(grant).collect())
     })();
@@ -222,7 +222,7 @@ fn precondition(
             let prefix = format!("{prefix}unchanged_since.");
             let customer_id = parse(fields, &format!("{prefix}customer_id"), &unchanged.customer_id);
             let game_id = optional_game(fields, &format!("{prefix}game_id"), &unchanged.game_id);
-            let (customer_id, game_id) = customer_id.zip(game_id)?;
+            let (customer_id, game_id) = customer_id.zip(game_id.ok())?;
             Some(Precondition::UnchangedSince { customer_id, game_id, revision: unchanged.revision })
         }
         None => {
@@ -239,7 +239,7 @@ fn operation(fields: &mut Fields, prefix: &str, operation: &wire::Operation) -> 
             let key = key(fields, &prefix, &grant.customer_id, &grant.game_id);
             let on_owned = on_owned(fields, &format!("{prefix}on_owned"), grant.on_owned);
             let ends_at_ms = time_ms(fields, &format!("{prefix}end_time"), grant.end_time.as_ref());
-            Some(Operation::Grant { key: key?, on_owned: on_owned?, ends_at_ms: ends_at_ms? })
+            Some(Operation::Grant { key: key?, on_owned: on_owned?, ends_at_ms: ends_at_ms.ok()? })
         }
         Some(Change::Revoke(revoke)) => {
             let prefix = format!("{prefix}revoke.");

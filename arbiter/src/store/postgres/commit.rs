@@ -124,7 +124,7 @@ fn statement(batch: &Batch) -> String {
             format!("${parameter}::{column}[]")
         });
         let arrays = arrays.collect::<Vec<_>>().join(", ");
-        text += &format!(", {} AS ({}({arrays}) {})", part.name, part.before, part.after);
+        text.extend([", ", part.name, " AS (", part.before, "(", &arrays, ") ", part.after, ")"]);
     }
     text + " SELECT count(*) FROM advanced"
 }

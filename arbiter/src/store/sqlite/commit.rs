@@ -57,7 +57,7 @@ impl Statements {
     /// A statement over one JSON array of rows: `before json_each($N) after`.
     fn over_json(&mut self, before: &str, rows: String, after: &str) {
         let parameter = self.bind(Argument::Text(rows));
-        self.text += &format!("{before} json_each(${parameter}) {after};");
+        self.text.extend([before, " json_each($", &parameter.to_string(), ") ", after, ";"]);
     }
 
     fn entitlements(&mut self, batch: &Batch) {
@@ -151,9 +151,10 @@ impl Statements {
             let last = self.bind(Argument::Number(signed(last.revision)));
             let first = self.bind(Argument::Number(signed(first.revision)));
             let commits = self.bind(Argument::Bytes(record::encode_commits(&batch.commits)));
-            self.text += &format!(
+            let insert = format!(
                 "INSERT INTO change_log (last_revision, first_revision, commits) VALUES (${last}, ${first}, ${commits});"
             );
+            self.text.push_str(&insert);
         }
     }
 

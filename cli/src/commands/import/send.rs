@@ -16,8 +16,8 @@ use tonic::{Code, Status};
 
 use super::rows::Library;
 use crate::clients::Clients;
+use crate::commands::hints;
 use crate::exit::{Failure, Kind};
-use crate::ports;
 
 const BACKOFF_MIN: Duration = Duration::from_millis(50);
 const BACKOFF_MAX: Duration = Duration::from_secs(1);
@@ -85,7 +85,7 @@ pub(super) async fn send(customers: &[Library], clients: &Clients, limits: &Limi
         })?;
         let answer = answer.map_err(|status| {
             progress.abandon();
-            stopped(&status, tally.requests, all)
+            stopped(hints::failed(&status, clients), tally.requests, all)
         })?;
         progress.inc(u64::try_from(answer.results.len()).unwrap_or(0));
         tally.add(customer_id, &answer);
@@ -148,8 +148,8 @@ fn is_worth_a_retry(status: &Status) -> bool {
     matches!(status.code(), Code::Unavailable | Code::DeadlineExceeded)
 }
 
-fn stopped(status: &Status, done: usize, all: usize) -> Failure {
-    Failure::from_status(ports::ARBITER.name, status)
+fn stopped(failure: Failure, done: usize, all: usize) -> Failure {
+    failure
         .while_doing(&format!("the import stopped after {done} of {all} requests"))
         .with("requests_done", done)
         .with("requests", all)

@@ -20,7 +20,9 @@ use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 use tonic::{Code, Status};
 
-use super::history::{Fresh, Interval, Outcome, Read, Shown, Watch, Write, read_line, write_line};
+use super::history::{
+    Fresh, Interval, Method, Outcome, Pair, Read, Shown, WantedChange, Watch, Write, read_line, write_line,
+};
 
 /// Customers who are looked at together; a read may ask for both.
 const CUSTOMERS_TOGETHER: usize = 2;
@@ -67,12 +69,16 @@ impl Client {
                 0..60 => {
                     let write = self.any_write();
                     self.sent.push(write.clone());
-                    self.write(write).await;
+                    let called_ns = self.watch.now_ns();
+                    if let Some((revision, token)) = self.write(write).await {
+                        self.newest = Some(Fresh { token, revision, call_ns: called_ns });
+                    }
                 }
-                // The same request again, told or not, of this life of the arbiter or of an earlier one.
+                // The same request again, told or not, of this life of the arbiter or of an earlier one. Its token is as
+                // old as the first attempt, so it is not the newest.
                 60..65 => {
                     if let Some(write) = self.sent.choose(&mut self.random).cloned() {
-                        self.write(write).await;
+                        let _ = self.write(write).await;
                     }
                 }
                 65..80 => self.check().await,
@@ -82,22 +88,20 @@ impl Client {
         self.lines
     }
 
-    async fn write(&mut self, write: Write) {
+    /// Sends a write until it is told what became of it, or once. Returns its revision and token when it was told.
+    async fn write(&mut self, write: Write) -> Option<(u64, String)> {
         loop {
             let call_ns = self.watch.now_ns();
             let (outcome, token) = self.attempt(&write).await;
             let interval = Interval { call_ns, return_ns: self.watch.now_ns() };
             self.lines.push(write_line(self.number, interval, &write, &outcome));
             if let Outcome::Done { revision, .. } | Outcome::Refused { revision, .. } = outcome {
-                self.newest = Some(Fresh { token, revision, call_ns });
                 self.watch.count_answer();
-            }
-            if outcome.is_told() {
-                return;
+                return Some((revision, token));
             }
             tokio::time::sleep(PAUSE).await;
             if self.when_unknown == WhenUnknown::Leave {
-                return;
+                return None;
             }
         }
     }
@@ -110,10 +114,14 @@ impl Client {
         let customer = self.any_customer(group);
         let count = self.random.random_range(1..=2);
         let games: Vec<usize> = (0..GAMES).collect();
-        let games = games.choose_multiple(&mut self.random, count).map(|game| format!("g{game}")).collect();
-        let request_id = RequestId::new_v7(now_ms, bytes).to_string();
         let (owned, skip) = (self.random.random_bool(0.5), self.random.random_bool(0.4));
-        Write { request_id, customer, games, owned, skip }
+        let changes = games.choose_multiple(&mut self.random, count).map(|game| {
+            let pair = Pair { customer: customer.clone(), game: format!("g{game}") };
+            WantedChange { pair, owned, skip }
+        });
+        let method = if owned { Method::Grant } else { Method::Revoke };
+        let request_id = RequestId::new_v7(now_ms, bytes).to_string();
+        Write { request_id, method, changes: changes.collect() }
     }
 
     fn any_customer(&mut self, group: usize) -> String {
@@ -153,7 +161,8 @@ impl Client {
         let Some(answer) = self.answered(answer).await else { return };
         let shown = pairs.into_iter().zip(&answer.answers).map(|(pair, answer)| {
             assert_eq!(answer.owned, answer.since_revision > 0, "{answer:?}");
-            Shown { customer: pair.customer_id, game: pair.game_id, since: answer.since_revision }
+            let pair = Pair { customer: pair.customer_id, game: pair.game_id };
+            Shown { pair, since: answer.since_revision }
         });
         let shown: Vec<Shown> = shown.collect();
         assert_eq!(shown.len(), count, "an answer for each pair");
@@ -171,8 +180,7 @@ impl Client {
         let Some(answer) = self.answered(answer).await else { return };
         assert_eq!(answer.next_page_token, "", "a few games fit on one page");
         let shown = answer.entitlements.into_iter().map(|one| Shown {
-            customer: one.customer_id,
-            game: one.game_id,
+            pair: Pair { customer: one.customer_id, game: one.game_id },
             since: one.since_revision,
         });
         self.note_read(call_ns, fresh, answer.provenance, shown.collect(), Some(customer));
@@ -220,31 +228,27 @@ impl Client {
     }
 }
 
-fn cause() -> Cause {
-    Cause { reason: CauseReason::Promotion.into(), ..Cause::default() }
-}
-
 async fn send(mut stub: ArbiterServiceClient<Calls>, write: Write) -> Result<(Outcome, String), Status> {
-    let Write { request_id, customer: customer_id, games: game_ids, owned, skip } = write;
-    if owned {
-        let on_owned = if skip { OnOwned::Skip } else { OnOwned::Refuse }.into();
-        let request = GrantRequest {
-            request_id,
-            customer_id,
-            game_ids,
-            on_owned,
-            cause: Some(cause()),
-            ..Default::default()
-        };
-        let done = stub.grant(request).await?.into_inner();
-        let changed = done.results.iter().map(|result| result.status() == grant_result::Status::Granted);
-        Ok((Outcome::Done { revision: done.revision, changed: changed.collect() }, done.token))
-    } else {
-        let on_not_owned = if skip { OnNotOwned::Skip } else { OnNotOwned::Refuse }.into();
-        let request = RevokeRequest { request_id, customer_id, game_ids, on_not_owned, cause: Some(cause()) };
-        let done = stub.revoke(request).await?.into_inner();
-        let changed = done.results.iter().map(|result| result.status() == revoke_result::Status::Revoked);
-        Ok((Outcome::Done { revision: done.revision, changed: changed.collect() }, done.token))
+    let Write { request_id, method, changes } = write;
+    let WantedChange { pair: Pair { customer: customer_id, .. }, skip, .. } = changes[0].clone();
+    let game_ids: Vec<String> = changes.into_iter().map(|change| change.pair.game).collect();
+    let cause = Some(Cause { reason: CauseReason::Promotion.into(), ..Cause::default() });
+    match method {
+        Method::Grant => {
+            let on_owned = if skip { OnOwned::Skip } else { OnOwned::Refuse }.into();
+            let request =
+                GrantRequest { request_id, customer_id, game_ids, on_owned, cause, ..Default::default() };
+            let done = stub.grant(request).await?.into_inner();
+            let changed = done.results.iter().map(|result| result.status() == grant_result::Status::Granted);
+            Ok((Outcome::Done { revision: done.revision, changed: changed.collect() }, done.token))
+        }
+        Method::Revoke => {
+            let on_not_owned = if skip { OnNotOwned::Skip } else { OnNotOwned::Refuse }.into();
+            let request = RevokeRequest { request_id, customer_id, game_ids, on_not_owned, cause };
+            let done = stub.revoke(request).await?.into_inner();
+            let changed = done.results.iter().map(|result| result.status() == revoke_result::Status::Revoked);
+            Ok((Outcome::Done { revision: done.revision, changed: changed.collect() }, done.token))
+        }
     }
 }
 
@@ -254,8 +258,10 @@ fn what_failed(status: &Status) -> (Outcome, String) {
     match reason_of(status) {
         Some(Reason::AlreadyOwned | Reason::NotOwned) => {
             let revision = value("revision").parse().expect("a refusal names its revision");
-            let blocked = value("game_ids").split(',').map(str::to_owned).collect();
-            (Outcome::Refused { revision, blocked }, value("token"))
+            let (customer, games) = (value("customer_id"), value("game_ids"));
+            let blocked =
+                games.split(',').map(|game| Pair { customer: customer.clone(), game: game.to_owned() });
+            (Outcome::Refused { revision, blocked: blocked.collect() }, value("token"))
         }
         Some(Reason::StoreUnavailable | Reason::QueueFull | Reason::NotLeader | Reason::ShuttingDown) => {
             (Outcome::Nothing, String::new())

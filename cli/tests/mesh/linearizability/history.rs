@@ -43,30 +43,49 @@ pub(super) enum Outcome {
     },
     Refused {
         revision: u64,
-        blocked: Vec<String>,
+        blocked: Vec<Pair>,
     },
     /// Nothing was written by this attempt, the arbiter said.
     Nothing,
     Unknown,
 }
 
-impl Outcome {
-    /// Whether it says what became of the request.
-    pub(super) fn is_told(&self) -> bool {
-        matches!(self, Self::Done { .. } | Self::Refused { .. })
+/// A customer and a game.
+#[derive(Clone, Debug)]
+pub(super) struct Pair {
+    pub(super) customer: String,
+    pub(super) game: String,
+}
+
+impl Pair {
+    fn json(&self) -> Value {
+        json!({ "customer": self.customer, "game": self.game })
     }
 }
 
-/// A write of one customer's games.
+/// One change of a write: from then on the customer owns the game, or does not.
+#[derive(Clone, Debug)]
+pub(super) struct WantedChange {
+    pub(super) pair: Pair,
+    pub(super) owned: bool,
+    /// Whether it is skipped when it is so already.
+    pub(super) skip: bool,
+}
+
+/// What a write is sent as.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Method {
+    Grant,
+    Revoke,
+}
+
+/// A write, in the checker's words and in ours: its changes are all that the checker needs to know.
 #[derive(Clone, Debug)]
 pub(super) struct Write {
     pub(super) request_id: String,
-    pub(super) customer: String,
-    pub(super) games: Vec<String>,
-    /// Whether it gives the games or takes them.
-    pub(super) owned: bool,
-    /// Whether games that are so already are skipped.
-    pub(super) skip: bool,
+    pub(super) method: Method,
+    /// In the order in which they are decided; at least one.
+    pub(super) changes: Vec<WantedChange>,
 }
 
 /// When something was called, and when it returned.
@@ -77,10 +96,11 @@ pub(super) struct Interval {
 }
 
 pub(super) fn write_line(client: usize, interval: Interval, write: &Write, outcome: &Outcome) -> Value {
-    let pair = |game: &String| json!({ "customer": write.customer, "game": game });
-    let changes = write.games.iter().map(
-        |game| json!({ "customer": write.customer, "game": game, "owned": write.owned, "skip": write.skip }),
-    );
+    let changes = write.changes.iter().map(|change| {
+        let mut line = change.pair.json();
+        add(&mut line, json!({ "owned": change.owned, "skip": change.skip }));
+        line
+    });
     let mut line = json!({
         "kind": "write",
         "client": client,
@@ -95,7 +115,7 @@ pub(super) fn write_line(client: usize, interval: Interval, write: &Write, outco
         Outcome::Refused { revision, blocked } => json!({
             "outcome": "refused",
             "revision": revision,
-            "blocked": blocked.iter().map(pair).collect::<Vec<_>>(),
+            "blocked": blocked.iter().map(Pair::json).collect::<Vec<_>>(),
             "return_ns": interval.return_ns,
         }),
         Outcome::Nothing => json!({ "outcome": "nothing" }),
@@ -108,8 +128,7 @@ pub(super) fn write_line(client: usize, interval: Interval, write: &Write, outco
 /// What a read was told of a customer's game: the revision since which it is owned, or 0.
 #[derive(Clone, Debug)]
 pub(super) struct Shown {
-    pub(super) customer: String,
-    pub(super) game: String,
+    pub(super) pair: Pair,
     pub(super) since: u64,
 }
 
@@ -132,10 +151,11 @@ pub(super) struct Fresh {
 }
 
 pub(super) fn read_line(client: usize, interval: Interval, at_least: Option<&Fresh>, read: &Read) -> Value {
-    let shown = read
-        .shown
-        .iter()
-        .map(|shown| json!({ "customer": shown.customer, "game": shown.game, "since": shown.since }));
+    let shown = read.shown.iter().map(|shown| {
+        let mut line = shown.pair.json();
+        add(&mut line, json!({ "since": shown.since }));
+        line
+    });
     let mut line = json!({
         "kind": "read",
         "client": client,

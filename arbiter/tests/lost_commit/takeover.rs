@@ -1,0 +1,201 @@
+//! Two arbiters on one PostgreSQL: one order, no stale strong read, and no second one without being asked for by name.
+
+use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use gameshelf::errors::{Reason, reason_of};
+use gameshelf::proto::arbiter::v1::ListEntitlementsRequest;
+use gameshelf::proto::arbiter::v1::arbiter_service_client::ArbiterServiceClient;
+use gameshelf::proto::freshness::v1::freshness::Requirement;
+use gameshelf::proto::freshness::v1::{Any, Freshness, Provenance};
+use mesh::outbound::Calls;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+use tonic::Status;
+
+use crate::arbiter::{Database, Running, grant, start};
+use crate::proxy::Proxy;
+
+const LEASE: [&str; 2] = ["--lease-ms", "1000"];
+
+/// What all clients know together.
+#[derive(Debug, Default)]
+struct Books {
+    /// The newest revision of an acknowledged write.
+    acknowledged: AtomicU64,
+    revisions: Mutex<BTreeSet<u64>>,
+}
+
+/// Clients of one arbiter, who write and read strongly until they are told to stop.
+struct Clients {
+    writes: Arc<AtomicUsize>,
+    reads: Arc<AtomicUsize>,
+    tasks: Vec<JoinHandle<()>>,
+}
+
+impl Clients {
+    fn start(
+        name: &'static str,
+        client: &ArbiterServiceClient<Calls>,
+        books: &Arc<Books>,
+        stop: &watch::Receiver<bool>,
+    ) -> Self {
+        let (writes, reads) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+        let mut tasks = Vec::new();
+        for number in 0..3 {
+            let (client, books, stop, writes) =
+                (client.clone(), Arc::clone(books), stop.clone(), Arc::clone(&writes));
+            tasks.push(tokio::spawn(write(format!("{name}-{number}"), client, books, stop, writes)));
+        }
+        for _ in 0..3 {
+            let (client, books, stop, reads) =
+                (client.clone(), Arc::clone(books), stop.clone(), Arc::clone(&reads));
+            tasks.push(tokio::spawn(read(client, books, stop, reads)));
+        }
+        Self { writes, reads, tasks }
+    }
+
+    async fn until_they_did(&self, writes: usize, reads: usize) {
+        while self.writes.load(Ordering::SeqCst) < writes || self.reads.load(Ordering::SeqCst) < reads {
+            tokio::task::yield_now().await;
+        }
+    }
+
+    async fn end(self) {
+        for task in self.tasks {
+            task.await.expect("no client found anything wrong");
+        }
+    }
+}
+
+async fn write(
+    customer_id: String,
+    mut client: ArbiterServiceClient<Calls>,
+    books: Arc<Books>,
+    stop: watch::Receiver<bool>,
+    writes: Arc<AtomicUsize>,
+) {
+    for number in 0_u64.. {
+        if *stop.borrow() {
+            return;
+        }
+        let request = grant(&customer_id, &format!("game-{number}"));
+        if let Ok(granted) = client.grant(request).await {
+            let revision = granted.into_inner().revision;
+            assert!(books.revisions.lock().unwrap().insert(revision), "revision {revision} was given twice");
+            books.acknowledged.fetch_max(revision, Ordering::SeqCst);
+            writes.fetch_add(1, Ordering::SeqCst);
+        }
+        tokio::task::yield_now().await;
+    }
+}
+
+async fn read(
+    mut client: ArbiterServiceClient<Calls>,
+    books: Arc<Books>,
+    stop: watch::Receiver<bool>,
+    reads: Arc<AtomicUsize>,
+) {
+    while !*stop.borrow() {
+        let before = books.acknowledged.load(Ordering::SeqCst);
+        if let Ok(answer) = list(&mut client, None).await {
+            let shown = answer.revision;
+            assert!(
+                shown >= before,
+                "a strong read shows {shown}, and {before} was acknowledged before it began"
+            );
+            reads.fetch_add(1, Ordering::SeqCst);
+        }
+        tokio::task::yield_now().await;
+    }
+}
+
+/// Lists a customer, and returns how fresh the answer is.
+async fn list(
+    client: &mut ArbiterServiceClient<Calls>,
+    requirement: Option<Requirement>,
+) -> Result<Provenance, Status> {
+    let request = ListEntitlementsRequest {
+        customer_id: "first-0".to_owned(),
+        freshness: requirement.map(|requirement| Freshness { requirement: Some(requirement) }),
+        ..ListEntitlementsRequest::default()
+    };
+    Ok(client
+        .list_entitlements(request)
+        .await?
+        .into_inner()
+        .provenance
+        .expect("every answer says how fresh it is"))
+}
+
+#[tokio::test]
+async fn a_second_arbiter_refuses_to_start_while_the_first_one_lives() {
+    let database = Database::new().await;
+    let first = Running::serving(&database.url(), &LEASE).await;
+    let refused = start(&database.url(), &LEASE).task.await.unwrap().unwrap_err();
+    assert!(refused.is_misconfigured(), "{refused}");
+    assert!(refused.to_string().contains("--take-over"), "it says what to do: {refused}");
+    assert!(first.ask(&grant("c", "game")).await.is_ok(), "the first one goes on");
+    first.stop().await;
+    Running::serving(&database.url(), &LEASE).await.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_arbiters_that_both_write_make_one_order_and_no_stale_read() {
+    let database = Database::new().await;
+    let first = Running::serving(&database.url(), &LEASE).await;
+    let (stop, stopped) = watch::channel(false);
+    let books = Arc::new(Books::default());
+    let of_first = Clients::start("first", &first.client, &books, &stopped);
+    of_first.until_they_did(20, 20).await;
+    let second = Running::serving(&database.url(), &[&LEASE[..], &["--take-over"]].concat()).await;
+    let of_second = Clients::start("second", &second.client, &books, &stopped);
+    of_second.until_they_did(20, 20).await;
+    assert!(first.task.await.unwrap().is_err(), "the first one ends, since it can commit nothing more");
+    stop.send_replace(true);
+    of_first.end().await;
+    of_second.end().await;
+    second.stop().await;
+    assert_one_order(&database, &books).await;
+}
+
+/// What was acknowledged is in the log, which has no gaps.
+async fn assert_one_order(database: &Database, books: &Books) {
+    let logged: Vec<u64> = database.committed().await.iter().map(|commit| commit.revision).collect();
+    assert!(logged.iter().copied().eq(1..=logged.len() as u64), "revisions without gaps");
+    let acknowledged = books.revisions.lock().unwrap();
+    assert!(acknowledged.iter().all(|revision| *revision <= logged.len() as u64));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_arbiter_that_cannot_renew_its_lease_reads_strongly_only_inside_it() {
+    let database = Database::new().await;
+    let proxy = Proxy::start(database.server());
+    let first = Running::serving(&database.url_by(proxy.address()), &LEASE).await;
+    let (stop, stopped) = watch::channel(false);
+    let books = Arc::new(Books::default());
+    let of_first = Clients::start("first", &first.client, &books, &stopped);
+    of_first.until_they_did(20, 20).await;
+    // From now on the first one cannot know that it is replaced; what it reads is warm in its memory.
+    proxy.outage();
+    let (reads_before, mut client) = (of_first.reads.load(Ordering::SeqCst), first.client.clone());
+    let second = Running::serving(&database.url(), &[&LEASE[..], &["--take-over"]].concat()).await;
+    let of_second = Clients::start("second", &second.client, &books, &stopped);
+    of_second.until_they_did(20, 20).await;
+    assert!(of_first.reads.load(Ordering::SeqCst) > reads_before, "it answered strongly inside its lease");
+
+    let refused = list(&mut client, None).await.unwrap_err();
+    assert_eq!(reason_of(&refused), Some(Reason::NotLeader), "{refused}");
+    let any = list(&mut client, Some(Requirement::Any(Any {}))).await.unwrap();
+    let age = Duration::try_from(any.age.expect("its age is told")).unwrap();
+    assert!(any.degraded && age >= Duration::from_secs(1), "{age:?}");
+
+    stop.send_replace(true);
+    of_first.end().await;
+    of_second.end().await;
+    second.stop().await;
+    first.task.abort();
+    assert_one_order(&database, &books).await;
+}
