@@ -3,7 +3,10 @@
 mod harness;
 mod identity;
 mod limited;
+mod limits;
 mod model;
 mod promises;
 mod queue;
+mod reads;
 mod settling;
+mod speculation;

@@ -76,13 +76,13 @@ impl FaultyStore {
         self.trims.load(Ordering::SeqCst)
     }
 
-    /// The wrapped store, which is asked something.
+    /// The wrapped store, which is asked something for a read or a write. What is forgotten beside them does not count.
     fn inner(&self) -> &SharedStore {
         self.calls.fetch_add(1, Ordering::SeqCst);
         &self.inner
     }
 
-    /// How often the wrapped store was asked something.
+    /// How often the wrapped store was asked something for a read or a write.
     pub(crate) fn calls(&self) -> usize {
         self.calls.load(Ordering::SeqCst)
     }
@@ -176,11 +176,11 @@ impl Store for FaultyStore {
     }
 
     async fn trim_mark_ms(&self) -> Result<u64, StoreError> {
-        self.inner().trim_mark_ms().await
+        self.inner.trim_mark_ms().await
     }
 
     async fn raise_trim_mark(&self, mark_ms: u64) -> Result<(), StoreError> {
-        self.inner().raise_trim_mark(mark_ms).await
+        self.inner.raise_trim_mark(mark_ms).await
     }
 
     async fn trim(
@@ -191,7 +191,7 @@ impl Store for FaultyStore {
     ) -> Result<Option<RequestId>, StoreError> {
         self.trims.fetch_add(1, Ordering::SeqCst);
         self.trim_gate.acquire().await.expect("the semaphore stays open").forget();
-        self.inner().trim(after, before_ms, limit).await
+        self.inner.trim(after, before_ms, limit).await
     }
 
     async fn load(&self, requests: &[RequestId], keys: &[Key]) -> Result<Loaded, StoreError> {
