@@ -1,5 +1,7 @@
 //! Takes a batch through the store: load, decide, commit, answer. And settles what the store leaves unknown.
 
+mod error;
+
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,6 +17,8 @@ use tracing::{Instrument, Span, info_span};
 use tracing_opentelemetry::OpenTelemetrySpanExt;
 use uuid::Uuid;
 
+use error::WriteError;
+
 use super::batch::{Decided, Item, Terms, decide_batch};
 use super::envelope::Envelope;
 use super::expiry::Expiry;
@@ -25,33 +29,11 @@ use super::retention::Retention;
 use super::{Lead, SequencerError, SequencerLimits};
 use crate::cache::Cache;
 use crate::domain::{GameId, Outcome, RequestId, Stock};
-use crate::store::{CommitError, Head, SharedStore, StoreError};
+use crate::store::{CommitError, Head, SharedStore};
 use crate::watch::Hub;
 
 /// For how many batches the store is asked first after one was decided on a wrong assumption.
 const LOOK_FIRST_BATCHES: u32 = 16;
-
-/// Why a batch could not be written.
-#[derive(Debug)]
-enum WriteError {
-    /// Nothing was written, and the store may answer later.
-    Unreachable,
-    /// Nothing was written; the store does not take this batch.
-    Refused,
-    /// It may have been written.
-    Unknown,
-    /// Nothing was written: something that was assumed to be absent is there.
-    Conflict,
-    /// This process must not write any more.
-    Ended(SequencerError),
-}
-
-impl From<StoreError> for WriteError {
-    fn from(error: StoreError) -> Self {
-        tracing::error!(error = %error, "the store did not take a batch");
-        if error.is_transient() { Self::Unreachable } else { Self::Refused }
-    }
-}
 
 /// The state of the one writer.
 #[derive(Debug)]

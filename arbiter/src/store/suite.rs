@@ -77,7 +77,9 @@ fn stored(request_id: RequestId, revision: Revision) -> StoredRequest {
 /// What writes these commits on top of what is stored.
 async fn batch_of(test: &TestStore, drafts: Vec<Draft>) -> Batch {
     let mut needs = Needs::default();
-    drafts.iter().for_each(|draft| needs.add(&draft.command));
+    for draft in &drafts {
+        needs.add(&draft.command);
+    }
     let stocks = test.store.stocks().await.unwrap();
     let stocks: HashMap<_, _> = stocks.into_iter().map(|stock| (stock.game_id.clone(), stock)).collect();
     let mut state = State::new(&stocks);

@@ -16,13 +16,13 @@ fn expire(number: u64) -> Operation {
 
 #[test]
 fn a_grant_takes_a_copy_until_none_is_left_and_a_revocation_gives_it_back() {
-    let stored = Stored::default().stock("g", 1, 0);
+    let stored = Stored::default().stock("g", 3, 2);
     let mut batch = stored.batch();
     batch.done(vec![grant("c", "g")]);
     assert_eq!(batch.refused(vec![grant("d", "g")]), [(0, RefusalKind::OutOfStock)]);
     assert_eq!(batch.refused(vec![reserve("d", "g")]), [(0, RefusalKind::OutOfStock)]);
     batch.done(vec![revoke("c", "g")]);
-    assert_eq!(batch.copies("g"), (1, 0, 0));
+    assert_eq!(batch.copies("g"), (3, 2, 0), "once");
     assert_eq!(batch.done(vec![grant("d", "g")]), [true]);
 }
 

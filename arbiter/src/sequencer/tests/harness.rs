@@ -257,5 +257,5 @@ pub(super) async fn until(mut is_so: impl FnMut() -> bool) {
             tokio::task::yield_now().await;
         }
     };
-    tokio::time::timeout(Duration::from_secs(60), waiting).await.expect("it becomes true");
+    tokio::time::timeout(Duration::from_mins(1), waiting).await.expect("it becomes true");
 }

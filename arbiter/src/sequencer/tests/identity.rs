@@ -36,7 +36,7 @@ async fn is_forgotten(store: &SharedStore, request_id: RequestId) {
             tokio::task::yield_now().await;
         }
     };
-    let limit = std::time::Duration::from_secs(60);
+    let limit = std::time::Duration::from_mins(1);
     tokio::time::timeout(limit, forgetting).await.expect("it is forgotten in the end");
 }
 

@@ -12,7 +12,7 @@ use super::harness::*;
 use steps::{CUSTOMERS, Change, Condition, Draft, GAMES, Pair, Step, history};
 use world::{Model, RETENTION_MS};
 
-/// Few by default, since everyone waits for them; PROPTEST_CASES says how many.
+/// Few by default, since everyone waits for them; `PROPTEST_CASES` says how many.
 fn config(cases: u32) -> Config {
     let cases = if std::env::var_os("PROPTEST_CASES").is_some() { Config::default().cases } else { cases };
     Config { cases, max_shrink_iters: 2_000, failure_persistence: None, ..Config::default() }
@@ -29,7 +29,7 @@ proptest! {
 
 proptest! {
     // Each has a database of its own, which takes the server a while.
-    #![proptest_config(config(12))]
+    #![proptest_config(config(8))]
 
     #[test]
     fn any_history_on_postgres_agrees_with_the_model((cache_bytes, steps) in history()) {
@@ -167,8 +167,8 @@ impl History {
     fn request(&mut self, draft: Draft, now_ms: u64) -> (RequestId, Command) {
         let asked = match draft {
             Draft::New { conditions, changes } => {
-                let preconditions = conditions.into_iter().map(|one| self.condition(one)).collect();
-                let operations = changes.into_iter().map(|one| self.operation(one, now_ms)).collect();
+                let preconditions = conditions.iter().map(|one| self.condition(one)).collect();
+                let operations = changes.iter().map(|one| self.operation(one, now_ms)).collect();
                 (self.new_id(now_ms), Command { preconditions, operations, cause: cause() })
             }
             Draft::Again { back, other } => {
@@ -189,8 +189,8 @@ impl History {
         asked
     }
 
-    fn condition(&self, condition: Condition) -> Precondition {
-        match condition {
+    fn condition(&self, condition: &Condition) -> Precondition {
+        match *condition {
             Condition::NotOwned(one) => Precondition::NotOwned(pair(one)),
             Condition::Owned(one) => Precondition::Owned(pair(one)),
             Condition::UnchangedSince { customer, game, back } => Precondition::UnchangedSince {
@@ -202,9 +202,9 @@ impl History {
     }
 
     /// Times differ from each other by their milliseconds, so that what ends first is certain.
-    fn operation(&mut self, change: Change, now_ms: u64) -> Operation {
+    fn operation(&mut self, change: &Change, now_ms: u64) -> Operation {
         let in_seconds = |seconds: u64, number: u64| seconds * 1_000 + number % 1_000;
-        match change {
+        match *change {
             Change::Grant { pair: one, on_owned, lasts_seconds } => {
                 let ends_at_ms = lasts_seconds.map(|seconds| now_ms + in_seconds(seconds, self.next()));
                 // Now and then the end is past already.

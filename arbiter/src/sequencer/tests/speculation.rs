@@ -9,6 +9,7 @@ on_both_stores!(
     what_is_stored_is_not_assumed_away_by_a_grant_and_its_revocation,
 );
 
+#[expect(clippy::unnecessary_wraps, reason = "it is compared with what a request returns")]
 fn refused(revision: u64, kind: RefusalKind, replayed: bool) -> Result<Answer, SubmitError> {
     let outcome = Outcome { revision, verdict: Verdict::Refused { items: vec![(0, kind)] } };
     Ok(Answer { outcome, replayed })
