@@ -14,18 +14,46 @@ type pair struct {
 	Game     string `json:"game"`
 }
 
-// A change is one step of a write: from now on the customer owns the game, or no longer does. It is blocked where that is so
-// already; then it is skipped, or the whole write is refused.
+// A change is one step of a write. Its kind says what is asked for: "give" or "take" a game, "move" it to another customer,
+// "reserve" it, "confirm" or "release" a reservation, "stock" copies of it.
 type change struct {
+	Kind string `json:"kind"`
 	pair
-	Owned bool `json:"owned"`
-	Skip  bool `json:"skip"`
+	// Who gets what is moved.
+	To string `json:"to"`
+	// What is given or taken is passed over where there is nothing to do; otherwise the whole write is refused.
+	Skip bool `json:"skip"`
+	// The reservation that is confirmed or released, or the name of the one that is opened.
+	Reservation string `json:"reservation"`
+	// The copies that are added.
+	Copies uint64 `json:"copies"`
+}
+
+// An effect is what the log says of a commit: "granted", "revoked", "reserved", "released", "stocked".
+type effect struct {
+	Kind string `json:"kind"`
+	pair
+	Reservation string `json:"reservation"`
+}
+
+// A violation is what stands against a write.
+type violation struct {
+	Type    string `json:"type"`
+	Subject string `json:"subject"`
 }
 
 // A shown pair is what a read says of it: the revision since which the game is owned, or 0.
 type shown struct {
 	pair
 	Since uint64 `json:"since"`
+}
+
+// A stock is what a read says of the copies of a game.
+type stock struct {
+	Game     string `json:"game"`
+	Total    int    `json:"total"`
+	Sold     int    `json:"sold"`
+	Reserved int    `json:"reserved"`
 }
 
 // A line of the history. `kind` says which of the fields it has.
@@ -39,18 +67,22 @@ type line struct {
 	ReturnNs int64 `json:"return_ns"`
 
 	// Of a write and of a commit.
-	RequestID string   `json:"request_id"`
-	Changes   []change `json:"changes"`
+	RequestID string `json:"request_id"`
+	// Of a write.
+	Changes []change `json:"changes"`
 	// Of a write: "done", "refused", "nothing" when it was said that nothing was written, or "unknown".
 	Outcome string `json:"outcome"`
 	// Of a write that is done, for each of its changes whether it was made.
 	Changed []bool `json:"changed"`
-	// Of a write that is refused, what stands against it.
-	Blocked []pair `json:"blocked"`
+	// Of a write that is refused.
+	Blocked []violation `json:"blocked"`
+	// Of a commit.
+	Effects []effect `json:"effects"`
 
 	// Of a read: what it says, and of which customers that is all.
 	Shown    []shown  `json:"shown"`
 	Complete []string `json:"complete"`
+	Stock    *stock   `json:"stock"`
 	// Of a read that asked to be at least as fresh as a token: the token's revision, and when the operation that returned
 	// it was called. The read may show any state since then.
 	AtLeast     uint64 `json:"at_least"`
@@ -108,129 +140,4 @@ func readHistory(input io.Reader) (*history, error) {
 		return read.operations[i].CallNs < read.operations[j].CallNs
 	})
 	return read, nil
-}
-
-// addWrites makes one operation of all attempts under one request id, since they have one effect: it begins with the first
-// attempt and ends when the first one is told the outcome.
-func (history *history) addWrites(attempts map[string][]line) {
-	logged := map[string]line{}
-	for _, commit := range history.commits {
-		if earlier, twice := logged[commit.RequestID]; twice {
-			history.fault("request %s took effect twice, at revisions %d and %d",
-				commit.RequestID, earlier.Revision, commit.Revision)
-		}
-		logged[commit.RequestID] = commit
-		if _, called := attempts[commit.RequestID]; !called {
-			history.fault("nobody sent the request %s of revision %d", commit.RequestID, commit.Revision)
-		}
-	}
-	for requestID, tried := range attempts {
-		commit, isLogged := logged[requestID]
-		if merged, told := history.merge(tried); told {
-			history.operations = append(history.operations, merged)
-			history.compareWithLog(merged, commit, isLogged)
-		} else if isLogged {
-			history.addOpen(merged, tried, commit)
-		} else {
-			// A write that never takes effect can stand after all else, where it changes nothing that is seen.
-			history.withoutEffect++
-		}
-	}
-}
-
-// merge puts attempts together, and says whether one of them was told the outcome.
-func (history *history) merge(attempts []line) (operation, bool) {
-	var told *line
-	call := attempts[0].CallNs
-	for index := range attempts {
-		attempt := &attempts[index]
-		if attempt.CallNs < call {
-			call = attempt.CallNs
-		}
-		if attempt.Outcome != "done" && attempt.Outcome != "refused" {
-			continue
-		}
-		if told != nil && !sameOutcome(told, attempt) {
-			history.fault("request %s was told two outcomes: %s, and %s",
-				attempt.RequestID, describe(told), describe(attempt))
-		}
-		if told == nil || attempt.ReturnNs < told.ReturnNs {
-			told = attempt
-		}
-	}
-	merged := operation{line: attempts[0]}
-	if told != nil {
-		merged.line = *told
-	}
-	merged.CallNs = call
-	return merged, told != nil
-}
-
-func sameOutcome(one, other *line) bool {
-	return one.Outcome == other.Outcome && one.Revision == other.Revision &&
-		fmt.Sprint(one.Changed, one.Blocked) == fmt.Sprint(other.Changed, other.Blocked)
-}
-
-// compareWithLog sees whether what was told is what is in the log.
-func (history *history) compareWithLog(told operation, commit line, isLogged bool) {
-	made := told.made()
-	switch {
-	case len(made) == 0 && isLogged:
-		history.fault("request %s was told that nothing changed, and revision %d is its effect",
-			told.RequestID, commit.Revision)
-	case len(made) > 0 && !isLogged:
-		history.fault("request %s was told that it is done, and it is not in the log: %s",
-			told.RequestID, describe(&told.line))
-	case isLogged && (commit.Revision != told.Revision || !sameChanges(made, commit.Changes)):
-		history.fault("request %s was told %s, and the log has %v at revision %d",
-			told.RequestID, describe(&told.line), commit.Changes, commit.Revision)
-	}
-}
-
-// addOpen adds a write whose outcome nobody was told, and which took effect as the log says.
-func (history *history) addOpen(write operation, attempts []line, commit line) {
-	saidNothing := true
-	for _, attempt := range attempts {
-		saidNothing = saidNothing && attempt.Outcome == "nothing"
-	}
-	if saidNothing {
-		history.fault("request %s was told that nothing was written, and revision %d is its effect",
-			write.RequestID, commit.Revision)
-	}
-	write.open = true
-	write.Outcome, write.Revision = "done", commit.Revision
-	write.Changed = make([]bool, len(write.Changes))
-	for index, wanted := range write.Changes {
-		for _, made := range commit.Changes {
-			write.Changed[index] = write.Changed[index] || made.pair == wanted.pair && made.Owned == wanted.Owned
-		}
-	}
-	if !sameChanges(write.made(), commit.Changes) {
-		history.fault("request %s asked for %v, and the log has %v at revision %d",
-			write.RequestID, write.Changes, commit.Changes, commit.Revision)
-	}
-	history.operations = append(history.operations, write)
-}
-
-// made are the changes that a write was told to have made.
-func (write *operation) made() []change {
-	var made []change
-	for index, changed := range write.Changed {
-		if changed && index < len(write.Changes) {
-			made = append(made, write.Changes[index])
-		}
-	}
-	return made
-}
-
-func sameChanges(one, other []change) bool {
-	if len(one) != len(other) {
-		return false
-	}
-	for index := range one {
-		if one[index].pair != other[index].pair || one[index].Owned != other[index].Owned {
-			return false
-		}
-	}
-	return true
 }

@@ -8,102 +8,151 @@ import (
 	"github.com/anishathalye/porcupine"
 )
 
-// A state is what a group of customers owns.
-type state struct {
-	// The newest revision that was seen so far.
-	revision uint64
-	// Since which revision each game is owned. Never changed in place.
-	since map[pair]uint64
+// An ownership is since which revision a game is owned, and whether it is a copy of a limited edition.
+type ownership struct {
+	since uint64
+	copy  bool
 }
 
-func (before state) set(revision uint64, made []change) state {
-	after := state{revision: revision, since: make(map[pair]uint64, len(before.since)+len(made))}
-	for owned, since := range before.since {
-		after.since[owned] = since
+// A reservation is of a pair; once it is closed it holds nothing.
+type reservation struct {
+	of     pair
+	isOpen bool
+	copy   bool
+}
+
+// A state is what a group of customers owns, and what they may buy. Never changed in place.
+type state struct {
+	// The newest revision that was seen so far.
+	revision     uint64
+	owned        map[pair]ownership
+	reservations map[string]reservation
+	// The copies of each limited edition.
+	copies map[string]int
+}
+
+// at is the same state seen at a later revision.
+func (before state) at(revision uint64) state {
+	before.revision = revision
+	return before
+}
+
+func (before state) clone() state {
+	after := state{
+		revision:     before.revision,
+		owned:        make(map[pair]ownership, len(before.owned)+1),
+		reservations: make(map[string]reservation, len(before.reservations)+1),
+		copies:       make(map[string]int, len(before.copies)+1),
 	}
-	for _, change := range made {
-		if change.Owned {
-			after.since[change.pair] = revision
-		} else {
-			delete(after.since, change.pair)
-		}
+	for of, one := range before.owned {
+		after.owned[of] = one
+	}
+	for name, one := range before.reservations {
+		after.reservations[name] = one
+	}
+	for game, copies := range before.copies {
+		after.copies[game] = copies
 	}
 	return after
 }
 
+// taken is how many copies of a game are sold and how many are reserved.
+func (of state) taken(game string) (sold, reserved int) {
+	for pair, one := range of.owned {
+		if one.copy && pair.Game == game {
+			sold++
+		}
+	}
+	for _, one := range of.reservations {
+		if one.copy && one.isOpen && one.of.Game == game {
+			reserved++
+		}
+	}
+	return sold, reserved
+}
+
 // step says whether an operation can have been answered so in this state, and which state follows.
 func (before state) step(operation *operation) (bool, state) {
-	switch {
-	case operation.Kind == "read":
-		return before.read(operation)
-	case operation.Outcome == "refused":
-		_, blocked := before.decide(operation.Changes)
-		isRight := len(blocked) > 0 && fmt.Sprint(blocked) == fmt.Sprint(operation.Blocked)
-		return isRight && operation.Revision >= before.revision, before.set(operation.Revision, nil)
-	default:
-		return before.write(operation)
-	}
-}
-
-// decide says which changes of a write are made, each on what the ones before it leave, and which pairs stand against it.
-// What may be skipped never does.
-func (before state) decide(changes []change) (changed []bool, blocked []pair) {
-	decided := map[pair]bool{}
-	for _, change := range changes {
-		isOwned, known := decided[change.pair]
-		if !known {
-			_, isOwned = before.since[change.pair]
-		}
-		changed = append(changed, isOwned != change.Owned)
-		if isOwned == change.Owned && !change.Skip {
-			blocked = append(blocked, change.pair)
-		}
-		decided[change.pair] = change.Owned
-	}
-	return changed, blocked
-}
-
-func (before state) write(operation *operation) (bool, state) {
-	changed, blocked := before.decide(operation.Changes)
-	if len(blocked) > 0 || fmt.Sprint(changed) != fmt.Sprint(operation.Changed) {
+	if operation.Revision < before.revision {
 		return false, before
 	}
-	made := operation.made()
-	isLater := operation.Revision > before.revision || len(made) == 0 && operation.Revision == before.revision
-	return isLater, before.set(operation.Revision, made)
+	if operation.Kind == "read" {
+		return before.shows(operation), before.at(operation.Revision)
+	}
+	after := before.clone().at(operation.Revision)
+	changed, blocked := after.decide(operation.Changes)
+	if len(blocked) > 0 || operation.Outcome == "refused" {
+		isTold := operation.Outcome == "refused" && fmt.Sprint(blocked) == fmt.Sprint(operation.Blocked)
+		return isTold && len(blocked) > 0, before.at(operation.Revision)
+	}
+	isLater := operation.Revision > before.revision || len(operation.made()) == 0
+	return isLater && fmt.Sprint(changed) == fmt.Sprint(operation.Changed), after
 }
 
-func (before state) read(operation *operation) (bool, state) {
-	if operation.Revision < before.revision || operation.Revision < operation.AtLeast {
-		return false, before
+// shows says whether a read says what is so.
+func (of state) shows(read *operation) bool {
+	if read.Revision < read.AtLeast {
+		return false
 	}
 	said := map[pair]bool{}
-	for _, shown := range operation.Shown {
+	for _, shown := range read.Shown {
 		said[shown.pair] = true
-		if before.since[shown.pair] != shown.Since {
-			return false, before
+		if of.owned[shown.pair].since != shown.Since {
+			return false
 		}
 	}
-	for owned := range before.since {
-		for _, customer := range operation.Complete {
-			if owned.Customer == customer && !said[owned] {
-				return false, before
+	for pair := range of.owned {
+		for _, customer := range read.Complete {
+			if pair.Customer == customer && !said[pair] {
+				return false
 			}
 		}
 	}
-	return true, before.set(operation.Revision, nil)
+	if read.Stock == nil {
+		return true
+	}
+	sold, reserved := of.taken(read.Stock.Game)
+	return *read.Stock == stock{read.Stock.Game, of.copies[read.Stock.Game], sold, reserved}
 }
 
 func (one state) equal(other state) bool {
-	if one.revision != other.revision || len(one.since) != len(other.since) {
+	if one.revision != other.revision || len(one.owned) != len(other.owned) ||
+		len(one.reservations) != len(other.reservations) || len(one.copies) != len(other.copies) {
 		return false
 	}
-	for owned, since := range one.since {
-		if other.since[owned] != since {
+	for of, ownership := range one.owned {
+		if other.owned[of] != ownership {
+			return false
+		}
+	}
+	for name, reservation := range one.reservations {
+		if other.reservations[name] != reservation {
+			return false
+		}
+	}
+	for game, copies := range one.copies {
+		if other.copies[game] != copies {
 			return false
 		}
 	}
 	return true
+}
+
+func (of state) String() string {
+	var said []string
+	for pair, one := range of.owned {
+		said = append(said, fmt.Sprintf("%s/%s since %d", pair.Customer, pair.Game, one.since))
+	}
+	for _, one := range of.reservations {
+		if one.isOpen {
+			said = append(said, fmt.Sprintf("%s/%s reserved", one.of.Customer, one.of.Game))
+		}
+	}
+	for game, copies := range of.copies {
+		said = append(said, fmt.Sprintf("%d copies of %s", copies, game))
+	}
+	sort.Strings(said)
+	return fmt.Sprintf("%d: %s", of.revision, strings.Join(said, ", "))
 }
 
 // model is the sequential specification, of one group of customers that begin with nothing.
@@ -118,45 +167,6 @@ func model() porcupine.Model {
 		DescribeOperation: func(input, _ interface{}) string {
 			return describe(&input.(*operation).line)
 		},
-		DescribeState: func(of interface{}) string {
-			var owned []string
-			for pair, since := range of.(state).since {
-				owned = append(owned, fmt.Sprintf("%s/%s since %d", pair.Customer, pair.Game, since))
-			}
-			sort.Strings(owned)
-			return fmt.Sprintf("%d: %s", of.(state).revision, strings.Join(owned, ", "))
-		},
+		DescribeState: func(of interface{}) string { return of.(state).String() },
 	}
-}
-
-// describe says in one line what was asked and what was answered.
-func describe(line *line) string {
-	if line.Kind == "read" {
-		var said []string
-		for _, shown := range line.Shown {
-			said = append(said, fmt.Sprintf("%s/%s %d", shown.Customer, shown.Game, shown.Since))
-		}
-		of := "of pairs"
-		if len(line.Complete) > 0 {
-			of = "of all of " + strings.Join(line.Complete, ", ")
-		}
-		atLeast := ""
-		if line.AtLeast > 0 {
-			atLeast = fmt.Sprintf(", at least at %d,", line.AtLeast)
-		}
-		return fmt.Sprintf("read %s%s at %d: [%s]", of, atLeast, line.Revision, strings.Join(said, ", "))
-	}
-	var asked []string
-	for index, change := range line.Changes {
-		verb := "take"
-		if change.Owned {
-			verb = "give"
-		}
-		done := ""
-		if index < len(line.Changed) && !line.Changed[index] {
-			done = " (skipped)"
-		}
-		asked = append(asked, fmt.Sprintf("%s %s/%s%s", verb, change.Customer, change.Game, done))
-	}
-	return fmt.Sprintf("%s: %s at %d", strings.Join(asked, ", "), line.Outcome, line.Revision)
 }

@@ -13,45 +13,72 @@ type group struct {
 	operations []*operation
 }
 
-// customers are all that an operation says something about.
-func (operation *operation) customers() []string {
-	customers := append([]string(nil), operation.Complete...)
+// concerns is all that an operation says something about: customers, and games of which there are only so many copies, since
+// what one customer gets of them another one does not.
+func (operation *operation) concerns(isLimited map[string]bool) []string {
+	concerns := append([]string(nil), operation.Complete...)
+	of := func(customer, game string) {
+		if customer != "" {
+			concerns = append(concerns, customer)
+		}
+		if isLimited[game] {
+			concerns = append(concerns, game)
+		}
+	}
 	for _, change := range operation.Changes {
-		customers = append(customers, change.Customer)
+		of(change.Customer, change.Game)
+		of(change.To, "")
 	}
 	for _, shown := range operation.Shown {
-		customers = append(customers, shown.Customer)
+		of(shown.Customer, shown.Game)
 	}
-	return customers
+	if operation.Stock != nil {
+		of("", operation.Stock.Game)
+	}
+	return concerns
 }
 
-// groups divides the operations: two customers are in one group when an operation concerns both, or another customer joins
-// them.
-func (history *history) groups() []group {
-	leader := map[string]string{}
-	var find func(customer string) string
-	find = func(customer string) string {
-		if above, known := leader[customer]; known && above != customer {
-			leader[customer] = find(above)
-			return leader[customer]
+func (history *history) limited() map[string]bool {
+	limited := map[string]bool{}
+	for _, operation := range history.operations {
+		for _, change := range operation.Changes {
+			limited[change.Game] = limited[change.Game] || change.Kind == "stock"
 		}
-		leader[customer] = customer
-		return customer
+		if operation.Stock != nil {
+			limited[operation.Stock.Game] = true
+		}
+	}
+	return limited
+}
+
+// groups divides the operations: two customers are in one group when an operation concerns both, or another customer or a
+// limited edition joins them.
+func (history *history) groups() []group {
+	isLimited := history.limited()
+	leader := map[string]string{}
+	var find func(member string) string
+	find = func(member string) string {
+		if above, known := leader[member]; known && above != member {
+			leader[member] = find(above)
+			return leader[member]
+		}
+		leader[member] = member
+		return member
 	}
 	for index := range history.operations {
-		customers := history.operations[index].customers()
-		for _, customer := range customers {
-			leader[find(customer)] = find(customers[0])
+		concerns := history.operations[index].concerns(isLimited)
+		for _, member := range concerns {
+			leader[find(member)] = find(concerns[0])
 		}
 	}
 	members := map[string][]string{}
-	for customer := range leader {
-		members[find(customer)] = append(members[find(customer)], customer)
+	for member := range leader {
+		members[find(member)] = append(members[find(member)], member)
 	}
 	operations := map[string][]*operation{}
 	for index := range history.operations {
 		operation := &history.operations[index]
-		of := find(operation.customers()[0])
+		of := find(operation.concerns(isLimited)[0])
 		operations[of] = append(operations[of], operation)
 	}
 	var groups []group

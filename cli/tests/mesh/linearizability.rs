@@ -1,6 +1,7 @@
 //! What concurrent clients see of an arbiter that is killed and started again, again and again, could have happened one
 //! operation after another. The search for that order is porcupine's; `scripts/linearizability` has the model.
 
+mod calls;
 mod client;
 mod history;
 
@@ -20,18 +21,19 @@ use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use serde_json::Value;
 use tokio::runtime::Runtime;
+use tokio::task::JoinHandle;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::harness::{Process, free_port_base, gameshelf, wait_for, wait_until};
 use crate::postgres::new_database;
 use client::{Client, WhenUnknown};
-use history::{Watch, commit_line};
+use history::{Shared, commit_line};
 
 const CLIENTS: usize = 8;
 /// The last of the clients never settle what they are not told.
 const CLIENTS_THAT_LEAVE: usize = 3;
-const KILLS_PER_ROUND: usize = 6;
+const KILLS_PER_ROUND: usize = 5;
 /// A kill comes after so many answers: of a life that had some, and not always at the same place.
 const ANSWERS_PER_LIFE: std::ops::Range<u64> = 40..300;
 /// How long the next life has to wait before its first commit, on a store on a server.
@@ -123,16 +125,16 @@ impl<'a> Round<'a> {
     /// Returns what the clients saw, and what the log has in the end.
     fn play(mut self) -> Vec<Value> {
         let before = self.head();
-        let (watch, stop) = (Arc::new(Watch::start()), CancellationToken::new());
+        let (shared, stop) = (Arc::new(Shared::new()), CancellationToken::new());
         let clients: Vec<_> = (0..CLIENTS)
-            .map(|number| self.client(number, &watch, &stop))
+            .map(|number| self.client(number, &shared, &stop))
             .map(|client| self.runtime.spawn(client.run()))
             .collect();
         for _ in 0..KILLS_PER_ROUND {
-            self.live(&watch);
+            self.live(&shared, &clients);
             self.arbiter.kill_and_start_again();
         }
-        self.live(&watch);
+        self.live(&shared, &clients);
         stop.cancel();
         let ended = async {
             let mut lines = Vec::new();
@@ -150,7 +152,7 @@ impl<'a> Round<'a> {
         lines
     }
 
-    fn client(&self, number: usize, watch: &Arc<Watch>, stop: &CancellationToken) -> Client {
+    fn client(&self, number: usize, shared: &Arc<Shared>, stop: &CancellationToken) -> Client {
         let _in_runtime = self.runtime.enter();
         let leaves = number >= CLIENTS - CLIENTS_THAT_LEAVE;
         Client {
@@ -158,7 +160,7 @@ impl<'a> Round<'a> {
             stub: ArbiterServiceClient::new(self.arbiter.outbound().calls()),
             random: StdRng::seed_from_u64(self.seed.wrapping_mul(CLIENTS as u64).wrapping_add(number as u64)),
             when_unknown: if leaves { WhenUnknown::Leave } else { WhenUnknown::Repeat },
-            watch: Arc::clone(watch),
+            shared: Arc::clone(shared),
             stop: stop.clone(),
             round: format!("r{}", self.seed),
             environment: Environment::system(),
@@ -168,10 +170,13 @@ impl<'a> Round<'a> {
         }
     }
 
-    /// Lets the arbiter live until it has answered a while.
-    fn live(&mut self, watch: &Watch) {
-        let enough = watch.answered() + self.random.random_range(ANSWERS_PER_LIFE);
-        wait_until("the clients are answered", || watch.answered() >= enough);
+    /// Lets the arbiter live until it has answered a while. A client that has ended by itself has failed, which is told when
+    /// it is waited for.
+    fn live(&mut self, shared: &Shared, clients: &[JoinHandle<Vec<Value>>]) {
+        let enough = shared.answered() + self.random.random_range(ANSWERS_PER_LIFE);
+        wait_until("the clients are answered", || {
+            shared.answered() >= enough || clients.iter().any(JoinHandle::is_finished)
+        });
     }
 
     fn in_time<T>(&self, future: impl Future<Output = T>) -> T {
@@ -221,6 +226,10 @@ fn assert_worth_a_check(lines: &[Value]) {
     };
     has("unknown outcome", &|line| line["outcome"] == "unknown");
     has("refusal", &|line| line["outcome"] == "refused");
+    let sold_out = |one: &Value| one["type"] == "IN_STOCK";
+    has("copy that was wanted in vain", &|line| {
+        line["blocked"].as_array().is_some_and(|blocked| blocked.iter().any(sold_out))
+    });
     has("strong read", &|line| line["kind"] == "read" && line["at_least"].is_null());
     has("read at least as fresh as a token", &|line| line["at_least"].is_u64());
     has("commit", &|line| line["kind"] == "commit");

@@ -1,22 +1,24 @@
 //! What clients saw, as lines of JSON that the checker reads. What each field means stands there.
 
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
 
+use gameshelf::proto::arbiter::v1::Commit;
 use gameshelf::proto::arbiter::v1::change::Kind;
-use gameshelf::proto::arbiter::v1::{Change, Commit};
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
-/// One clock for all clients, and how much they were answered.
+/// What all clients have in common: one clock, how much they were answered, and the reservations that they tried to open.
 #[derive(Debug)]
-pub(super) struct Watch {
+pub(super) struct Shared {
     began: Instant,
     answered: AtomicU64,
+    reservations: Mutex<Vec<(String, Pair)>>,
 }
 
-impl Watch {
-    pub(super) fn start() -> Self {
-        Self { began: Instant::now(), answered: AtomicU64::new(0) }
+impl Shared {
+    pub(super) fn new() -> Self {
+        Self { began: Instant::now(), answered: AtomicU64::new(0), reservations: Mutex::default() }
     }
 
     /// Nanoseconds since the beginning; never 0, which stands for no time.
@@ -32,6 +34,79 @@ impl Watch {
     pub(super) fn answered(&self) -> u64 {
         self.answered.load(Ordering::Relaxed)
     }
+
+    pub(super) fn add_reservation(&self, reservation_id: String, pair: Pair) {
+        self.reservations.lock().unwrap_or_else(PoisonError::into_inner).push((reservation_id, pair));
+    }
+
+    /// The newest reservations, any of which anybody may confirm or release.
+    pub(super) fn reservations(&self) -> Vec<(String, Pair)> {
+        let all = self.reservations.lock().unwrap_or_else(PoisonError::into_inner);
+        all.iter().rev().take(6).cloned().collect()
+    }
+}
+
+/// A customer and a game.
+#[derive(Clone, Debug)]
+pub(super) struct Pair {
+    pub(super) customer: String,
+    pub(super) game: String,
+}
+
+impl Pair {
+    fn json(&self, more: Value) -> Value {
+        let mut line = json!({ "customer": self.customer, "game": self.game });
+        add(&mut line, more);
+        line
+    }
+}
+
+/// One change of a write.
+#[derive(Clone, Debug)]
+pub(super) enum Change {
+    Give { pair: Pair, skip: bool },
+    Take { pair: Pair, skip: bool },
+    Move { pair: Pair, to: String },
+    Reserve { pair: Pair },
+    Confirm { pair: Pair, reservation: String },
+    Release { pair: Pair, reservation: String },
+    AddCopies { game: String, copies: u64 },
+}
+
+impl Change {
+    fn json(&self, request_id: &str) -> Value {
+        match self {
+            Self::Give { pair, skip } => pair.json(json!({ "kind": "give", "skip": skip })),
+            Self::Take { pair, skip } => pair.json(json!({ "kind": "take", "skip": skip })),
+            Self::Move { pair, to } => pair.json(json!({ "kind": "move", "to": to })),
+            // A reservation is known by the request that opened it.
+            Self::Reserve { pair } => pair.json(json!({ "kind": "reserve", "reservation": request_id })),
+            Self::Confirm { pair, reservation } => {
+                pair.json(json!({ "kind": "confirm", "reservation": reservation }))
+            }
+            Self::Release { pair, reservation } => {
+                pair.json(json!({ "kind": "release", "reservation": reservation }))
+            }
+            Self::AddCopies { game, copies } => {
+                json!({ "kind": "stock", "game": game, "copies": copies })
+            }
+        }
+    }
+}
+
+/// A write: its changes are all that the checker needs to know, in the order in which they are decided.
+#[derive(Clone, Debug)]
+pub(super) struct Write {
+    pub(super) request_id: String,
+    /// At least one.
+    pub(super) changes: Vec<Change>,
+}
+
+/// What stands against a write: the type of a precondition, and what it is about.
+#[derive(Clone, Debug)]
+pub(super) struct Violation {
+    pub(super) kind: String,
+    pub(super) subject: String,
 }
 
 /// What a client was told about an attempt of a write.
@@ -43,49 +118,11 @@ pub(super) enum Outcome {
     },
     Refused {
         revision: u64,
-        blocked: Vec<Pair>,
+        blocked: Vec<Violation>,
     },
     /// Nothing was written by this attempt, the arbiter said.
     Nothing,
     Unknown,
-}
-
-/// A customer and a game.
-#[derive(Clone, Debug)]
-pub(super) struct Pair {
-    pub(super) customer: String,
-    pub(super) game: String,
-}
-
-impl Pair {
-    fn json(&self) -> Value {
-        json!({ "customer": self.customer, "game": self.game })
-    }
-}
-
-/// One change of a write: from then on the customer owns the game, or does not.
-#[derive(Clone, Debug)]
-pub(super) struct WantedChange {
-    pub(super) pair: Pair,
-    pub(super) owned: bool,
-    /// Whether it is skipped when it is so already.
-    pub(super) skip: bool,
-}
-
-/// What a write is sent as.
-#[derive(Clone, Copy, Debug)]
-pub(super) enum Method {
-    Grant,
-    Revoke,
-}
-
-/// A write, in the checker's words and in ours: its changes are all that the checker needs to know.
-#[derive(Clone, Debug)]
-pub(super) struct Write {
-    pub(super) request_id: String,
-    pub(super) method: Method,
-    /// In the order in which they are decided; at least one.
-    pub(super) changes: Vec<WantedChange>,
 }
 
 /// When something was called, and when it returned.
@@ -96,11 +133,7 @@ pub(super) struct Interval {
 }
 
 pub(super) fn write_line(client: usize, interval: Interval, write: &Write, outcome: &Outcome) -> Value {
-    let changes = write.changes.iter().map(|change| {
-        let mut line = change.pair.json();
-        add(&mut line, json!({ "owned": change.owned, "skip": change.skip }));
-        line
-    });
+    let changes = write.changes.iter().map(|change| change.json(&write.request_id));
     let mut line = json!({
         "kind": "write",
         "client": client,
@@ -112,12 +145,15 @@ pub(super) fn write_line(client: usize, interval: Interval, write: &Write, outco
         Outcome::Done { revision, changed } => {
             json!({ "outcome": "done", "revision": revision, "changed": changed, "return_ns": interval.return_ns })
         }
-        Outcome::Refused { revision, blocked } => json!({
-            "outcome": "refused",
-            "revision": revision,
-            "blocked": blocked.iter().map(Pair::json).collect::<Vec<_>>(),
-            "return_ns": interval.return_ns,
-        }),
+        Outcome::Refused { revision, blocked } => {
+            let blocked = blocked.iter().map(|one| json!({ "type": one.kind, "subject": one.subject }));
+            json!({
+                "outcome": "refused",
+                "revision": revision,
+                "blocked": blocked.collect::<Vec<_>>(),
+                "return_ns": interval.return_ns,
+            })
+        }
         Outcome::Nothing => json!({ "outcome": "nothing" }),
         Outcome::Unknown => json!({ "outcome": "unknown" }),
     };
@@ -125,20 +161,20 @@ pub(super) fn write_line(client: usize, interval: Interval, write: &Write, outco
     line
 }
 
-/// What a read was told of a customer's game: the revision since which it is owned, or 0.
+/// What a read says.
 #[derive(Clone, Debug)]
-pub(super) struct Shown {
-    pub(super) pair: Pair,
-    pub(super) since: u64,
-}
-
-/// An answer of a read.
-#[derive(Clone, Debug)]
-pub(super) struct Read {
-    pub(super) revision: u64,
-    pub(super) shown: Vec<Shown>,
-    /// The customer of whom that is all.
-    pub(super) complete: Option<String>,
+pub(super) enum Said {
+    /// The revision since which each pair is owned, or 0; of one customer perhaps all.
+    Owned {
+        shown: Vec<(Pair, u64)>,
+        all_of: Option<String>,
+    },
+    Stock {
+        game: String,
+        total: u64,
+        sold: u64,
+        reserved: u64,
+    },
 }
 
 /// A token, with what the checker has to know of it.
@@ -150,21 +186,30 @@ pub(super) struct Fresh {
     pub(super) call_ns: u64,
 }
 
-pub(super) fn read_line(client: usize, interval: Interval, at_least: Option<&Fresh>, read: &Read) -> Value {
-    let shown = read.shown.iter().map(|shown| {
-        let mut line = shown.pair.json();
-        add(&mut line, json!({ "since": shown.since }));
-        line
-    });
+pub(super) fn read_line(
+    client: usize,
+    interval: Interval,
+    at_least: Option<&Fresh>,
+    revision: u64,
+    said: &Said,
+) -> Value {
     let mut line = json!({
         "kind": "read",
         "client": client,
         "call_ns": interval.call_ns,
         "return_ns": interval.return_ns,
-        "revision": read.revision,
-        "shown": shown.collect::<Vec<_>>(),
-        "complete": read.complete.iter().collect::<Vec<_>>(),
+        "revision": revision,
     });
+    let said = match said {
+        Said::Owned { shown, all_of } => {
+            let shown = shown.iter().map(|(pair, since)| pair.json(json!({ "since": since })));
+            json!({ "shown": shown.collect::<Vec<_>>(), "complete": all_of.iter().collect::<Vec<_>>() })
+        }
+        Said::Stock { game, total, sold, reserved } => {
+            json!({ "stock": { "game": game, "total": total, "sold": sold, "reserved": reserved } })
+        }
+    };
+    add(&mut line, said);
     if let Some(fresh) = at_least {
         add(&mut line, json!({ "at_least": fresh.revision, "fresh_from_ns": fresh.call_ns }));
     }
@@ -172,19 +217,23 @@ pub(super) fn read_line(client: usize, interval: Interval, at_least: Option<&Fre
 }
 
 pub(super) fn commit_line(commit: &Commit) -> Value {
-    let change = |change: &Change| {
-        let owned = match change.kind() {
-            Kind::Granted => true,
-            Kind::Revoked => false,
-            other => panic!("no client asked for {other:?}"),
+    let effects = commit.changes.iter().map(|change| {
+        let kind = match change.kind() {
+            Kind::Granted => "granted",
+            Kind::Revoked => "revoked",
+            Kind::Reserved => "reserved",
+            Kind::Released => "released",
+            Kind::StockSet => "stocked",
+            Kind::Unspecified => panic!("it is never sent"),
         };
-        json!({ "customer": change.customer_id, "game": change.game_id, "owned": owned })
-    };
+        let pair = Pair { customer: change.customer_id.clone(), game: change.game_id.clone() };
+        pair.json(json!({ "kind": kind, "reservation": change.reservation_id }))
+    });
     json!({
         "kind": "commit",
         "revision": commit.revision,
         "request_id": commit.request_id,
-        "changes": commit.changes.iter().map(change).collect::<Vec<_>>(),
+        "effects": effects.collect::<Vec<_>>(),
     })
 }
 
