@@ -25,7 +25,8 @@ const POSTGRES: Migrations = migrations!("postgres": 1 "0001_entitlements");
 pub(crate) async fn open(url: &Url, config: &DatabaseConfig) -> Result<SharedStore, OpenError> {
     match url {
         Url::Sqlite(path) => {
-            let store = SqliteStore::new(open_sqlite(path, &config.sqlite(), SQLITE).await?);
+            let store = SqliteStore::new(open_sqlite(path, &config.sqlite(), SQLITE).await?).await;
+            let store = store.map_err(|error| OpenError::Failed(error.to_string()))?;
             Ok(Arc::new(store) as Arc<dyn Store>)
         }
         Url::Postgres(connect) => {

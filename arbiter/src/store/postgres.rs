@@ -5,7 +5,8 @@ mod lease;
 
 use async_trait::async_trait;
 use sqlx::postgres::PgRow;
-use sqlx::{PgPool, Row};
+use sqlx::{Connection, PgConnection, PgPool, Row};
+use tokio::sync::Mutex;
 use uuid::Uuid;
 
 use super::record::{self, cause, decode_outcome, id, signed, unsigned};
@@ -64,11 +65,14 @@ mod sql {
 #[derive(Debug)]
 pub(super) struct PostgresStore {
     pool: PgPool,
+    /// The connection that commits, out of its pool: a pool asks a connection whether it lives each time that it gets it back,
+    /// which is a round trip. None before the first commit, and after one that left the connection in doubt.
+    committing: Mutex<Option<PgConnection>>,
 }
 
 impl PostgresStore {
     pub(super) fn new(pool: PgPool) -> Self {
-        Self { pool }
+        Self { pool, committing: Mutex::new(None) }
     }
 }
 
@@ -144,7 +148,20 @@ impl Store for PostgresStore {
     }
 
     async fn commit(&self, head: &Head, batch: &Batch) -> Result<(), CommitError> {
-        commit::commit(&self.pool, head, batch).await
+        let mut slot = self.committing.lock().await;
+        let mut connection = match slot.take() {
+            Some(connection) => connection,
+            // Taken before the statement, so that failing to get one is known to have written nothing.
+            None => self.pool.acquire().await.map_err(StoreError::from)?.detach(),
+        };
+        let committed = commit::commit(&mut connection, head, batch).await;
+        if !matches!(
+            committed,
+            Err(CommitError::Unknown(_) | CommitError::Before(StoreError::Unreachable(_)))
+        ) {
+            *slot = Some(connection);
+        }
+        committed
     }
 
     async fn check(&self, at: Revision, keys: &[Key]) -> Result<Vec<Entitlement>, StoreError> {
@@ -261,6 +278,12 @@ impl Store for PostgresStore {
     }
 
     async fn close(&self) {
+        let committing = self.committing.lock().await.take();
+        if let Some(connection) = committing
+            && let Err(error) = connection.close().await
+        {
+            tracing::warn!(%error, "the connection that commits did not close in order");
+        }
         self.pool.close().await;
     }
 }

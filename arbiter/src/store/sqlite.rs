@@ -4,8 +4,9 @@ mod commit;
 
 use async_trait::async_trait;
 use database::Sqlite;
-use sqlx::Row;
 use sqlx::sqlite::SqliteRow;
+use sqlx::{Connection, Row, SqliteConnection};
+use tokio::sync::{MappedMutexGuard, Mutex, MutexGuard};
 use uuid::Uuid;
 
 use super::record::{self, cause, decode_outcome, id, signed, unsigned};
@@ -61,11 +62,20 @@ mod sql {
 #[derive(Debug)]
 pub(super) struct SqliteStore {
     database: Sqlite,
+    /// The connection that writes, out of its pool: a pool asks a connection whether it lives each time that it gets it
+    /// back, which costs as much as a small statement. None once the store is closed.
+    writer: Mutex<Option<SqliteConnection>>,
 }
 
 impl SqliteStore {
-    pub(super) fn new(database: Sqlite) -> Self {
-        Self { database }
+    pub(super) async fn new(database: Sqlite) -> Result<Self, sqlx::Error> {
+        let writer = database.writer.acquire().await?.detach();
+        Ok(Self { database, writer: Mutex::new(Some(writer)) })
+    }
+
+    async fn writer(&self) -> Result<MappedMutexGuard<'_, SqliteConnection>, StoreError> {
+        MutexGuard::try_map(self.writer.lock().await, Option::as_mut)
+            .map_err(|_| StoreError::Unreachable(sqlx::Error::PoolClosed))
     }
 }
 
@@ -96,18 +106,18 @@ impl Store for SqliteStore {
         let row = sqlx::query(shared::LEAD)
             .bind(leader_id)
             .bind(take_over)
-            .fetch_optional(&self.database.writer)
+            .fetch_optional(&mut *self.writer().await?)
             .await?;
         row.as_ref().map(read_head).transpose()
     }
 
     async fn stocks(&self) -> Result<Vec<Stock>, StoreError> {
-        read_all(&sqlx::query(shared::STOCKS).fetch_all(&self.database.writer).await?, read_stock)
+        read_all(&sqlx::query(shared::STOCKS).fetch_all(&mut *self.writer().await?).await?, read_stock)
     }
 
     async fn load(&self, requests: &[RequestId], keys: &[Key]) -> Result<Loaded, StoreError> {
         let mut loaded = Loaded::default();
-        let mut connection = self.database.writer.acquire().await?;
+        let mut connection = self.writer().await?;
         if !requests.is_empty() {
             let query = sqlx::query(sql::LOAD_REQUESTS).bind(ids_json(requests));
             loaded.requests = read_all(&query.fetch_all(&mut *connection).await?, read_request)?;
@@ -128,7 +138,7 @@ impl Store for SqliteStore {
         let rows = sqlx::query(sql::RESERVATIONS)
             .bind(ids_json(reservations))
             .bind(json(&customers))
-            .fetch_all(&self.database.writer)
+            .fetch_all(&mut *self.writer().await?)
             .await?;
         read_all(&rows, read_reservation)
     }
@@ -137,27 +147,28 @@ impl Store for SqliteStore {
         let row = sqlx::query(shared::LAST_CHANGE)
             .bind(subject.0.as_str())
             .bind(subject.1.as_ref().map_or("", GameId::as_str))
-            .fetch_one(&self.database.writer)
+            .fetch_one(&mut *self.writer().await?)
             .await?;
         Ok(read_number(&row)?.unwrap_or(0))
     }
 
     async fn next_due_ms(&self) -> Result<Option<u64>, StoreError> {
-        read_number(&sqlx::query(shared::NEXT_DUE).fetch_one(&self.database.writer).await?)
+        read_number(&sqlx::query(shared::NEXT_DUE).fetch_one(&mut *self.writer().await?).await?)
     }
 
     async fn due(&self, until_ms: u64, limit: u32) -> Result<Due, StoreError> {
-        let rows = |statement| {
-            sqlx::query(statement).bind(signed(until_ms)).bind(limit).fetch_all(&self.database.writer)
-        };
+        let mut writer = self.writer().await?;
+        let due = |statement| sqlx::query(statement).bind(signed(until_ms)).bind(limit);
+        let ownerships = due(shared::DUE_OWNERSHIPS).fetch_all(&mut *writer).await?;
+        let reservations = due(shared::DUE_RESERVATIONS).fetch_all(&mut *writer).await?;
         Ok(Due {
-            ownerships: read_all(&rows(shared::DUE_OWNERSHIPS).await?, read_key)?,
-            reservations: read_all(&rows(shared::DUE_RESERVATIONS).await?, read_request_id)?,
+            ownerships: read_all(&ownerships, read_key)?,
+            reservations: read_all(&reservations, read_request_id)?,
         })
     }
 
     async fn commit(&self, head: &Head, batch: &Batch) -> Result<(), CommitError> {
-        commit::commit(&self.database.writer, head, batch).await
+        commit::commit(&mut *self.writer().await?, head, batch).await
     }
 
     async fn check(&self, at: Revision, keys: &[Key]) -> Result<Vec<Entitlement>, StoreError> {
@@ -242,12 +253,15 @@ impl Store for SqliteStore {
     }
 
     async fn trim_mark_ms(&self) -> Result<u64, StoreError> {
-        let row = sqlx::query(shared::TRIM_MARK).fetch_one(&self.database.writer).await?;
+        let row = sqlx::query(shared::TRIM_MARK).fetch_one(&mut *self.writer().await?).await?;
         Ok(read_number(&row)?.unwrap_or(0))
     }
 
     async fn raise_trim_mark(&self, mark_ms: u64) -> Result<(), StoreError> {
-        sqlx::query(shared::RAISE_TRIM_MARK).bind(signed(mark_ms)).execute(&self.database.writer).await?;
+        sqlx::query(shared::RAISE_TRIM_MARK)
+            .bind(signed(mark_ms))
+            .execute(&mut *self.writer().await?)
+            .await?;
         Ok(())
     }
 
@@ -266,14 +280,20 @@ impl Store for SqliteStore {
         let (forgettable, last) = read_forgettable(&rows, before_ms)?;
         if !forgettable.is_empty() {
             let query = sqlx::query(sql::FORGET_REQUESTS).bind(ids_json(&forgettable));
-            query.execute(&self.database.writer).await?;
+            query.execute(&mut *self.writer().await?).await?;
         }
         let reservations = sqlx::query(shared::FORGET_RESERVATIONS);
-        reservations.bind(signed(before_ms)).bind(limit).execute(&self.database.writer).await?;
+        reservations.bind(signed(before_ms)).bind(limit).execute(&mut *self.writer().await?).await?;
         Ok(last)
     }
 
     async fn close(&self) {
+        let writer = self.writer.lock().await.take();
+        if let Some(writer) = writer
+            && let Err(error) = writer.close().await
+        {
+            tracing::warn!(%error, "the connection that writes did not close in order");
+        }
         self.database.writer.close().await;
         self.database.readers.close().await;
     }

@@ -5,7 +5,7 @@
 
 use sqlx::postgres::PgArguments;
 use sqlx::query::Query;
-use sqlx::{AssertSqlSafe, PgPool, Postgres, Row};
+use sqlx::{AssertSqlSafe, PgConnection, Postgres, Row};
 use uuid::Uuid;
 
 use super::super::error::{is_answer, is_conflict};
@@ -220,12 +220,14 @@ fn bind<'q>(mut query: Bound<'q>, head: &Head, batch: &'q Batch) -> Bound<'q> {
 }
 
 /// Writes a batch in one statement, which commits by itself.
-pub(super) async fn commit(pool: &PgPool, head: &Head, batch: &Batch) -> Result<(), CommitError> {
+pub(super) async fn commit(
+    connection: &mut PgConnection,
+    head: &Head,
+    batch: &Batch,
+) -> Result<(), CommitError> {
     // The text is made of constants alone; every value is a parameter.
     let query = bind(sqlx::query(AssertSqlSafe(statement(batch))), head, batch);
-    // The connection is taken before the statement, so that failing to get one is known to have written nothing.
-    let mut connection = pool.acquire().await.map_err(StoreError::from)?;
-    match query.fetch_one(&mut *connection).await {
+    match query.fetch_one(connection).await {
         Ok(row) => match row.try_get::<i64, _>(0).map_err(StoreError::from)? {
             1 => Ok(()),
             _ => Err(CommitError::Fenced),

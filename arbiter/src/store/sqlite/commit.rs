@@ -3,7 +3,7 @@
 //! The driver runs every call on a thread of its own, and the way there and back costs more than a small statement does.
 
 use sqlx::sqlite::SqliteArguments;
-use sqlx::{AssertSqlSafe, Sqlite, SqliteConnection, SqlitePool};
+use sqlx::{AssertSqlSafe, Sqlite, SqliteConnection};
 
 use super::super::error::is_conflict;
 use super::super::record::{self, signed};
@@ -207,10 +207,13 @@ fn past_values(past: &PastEntitlement) -> serde_json::Value {
 }
 
 /// Writes a batch in one transaction.
-pub(super) async fn commit(writer: &SqlitePool, head: &Head, batch: &Batch) -> Result<(), CommitError> {
-    let mut connection = writer.acquire().await.map_err(StoreError::from)?;
-    if let Err(error) = Statements::new(head, batch).execute(&mut connection).await {
-        roll_back(&mut connection).await;
+pub(super) async fn commit(
+    writer: &mut SqliteConnection,
+    head: &Head,
+    batch: &Batch,
+) -> Result<(), CommitError> {
+    if let Err(error) = Statements::new(head, batch).execute(writer).await {
+        roll_back(writer).await;
         return Err(match &error {
             sqlx::Error::Database(database) if database.message().contains(FENCED) => CommitError::Fenced,
             error if is_conflict(error) => CommitError::Conflict,
@@ -218,7 +221,7 @@ pub(super) async fn commit(writer: &SqlitePool, head: &Head, batch: &Batch) -> R
         });
     }
     // After a failed COMMIT only recovery from the log, at the next start, tells what is on the disk.
-    sqlx::query("COMMIT").execute(&mut *connection).await.map(|_| ()).map_err(CommitError::Fatal)
+    sqlx::query("COMMIT").execute(writer).await.map(|_| ()).map_err(CommitError::Fatal)
 }
 
 /// Ends a transaction that failed. Where even that fails, none is open: what failed was its beginning.
