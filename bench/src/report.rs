@@ -54,6 +54,9 @@ pub(crate) struct Row {
     pub(crate) rival_p99_us: Option<u64>,
     /// Whether all goals of the row are met.
     pub(crate) is_met: Option<bool>,
+    /// How many times the processor time of our request the rival's takes, all processes together: where the processors are
+    /// what is scarce this is what the ratio tends to, and what else runs on the machine hardly touches it.
+    pub(crate) cpu_ratio: Option<f64>,
     pub(crate) ours_processes: Vec<ProcessUse>,
     pub(crate) rival_processes: Vec<ProcessUse>,
     /// What was found to be best for the rival.
@@ -138,6 +141,7 @@ impl Row {
         (self.rival_p50_us, self.rival_p99_us) = percentiles(rival);
         self.ours_processes = processes(ours);
         self.rival_processes = processes(rival);
+        self.cpu_ratio = ratio(Some(cpu_us(&self.rival_processes)), Some(cpu_us(&self.ours_processes)));
         self.pgbench_per_s = median(&pair.pgbench_rates);
         self.pgbench_ratio = ratio(self.ours_per_s, self.pgbench_per_s);
         let is_fast = self.ratio.zip(self.at_least).map(|(ratio, at_least)| ratio >= at_least);
@@ -159,8 +163,12 @@ pub(crate) fn explain(error: &anyhow::Error) -> String {
     text
 }
 
-fn ratio(ours: Option<f64>, rival: Option<f64>) -> Option<f64> {
-    ours.zip(rival).map(|(ours, rival)| ours / rival)
+fn ratio(value: Option<f64>, of: Option<f64>) -> Option<f64> {
+    value.zip(of).map(|(value, of)| value / of)
+}
+
+fn cpu_us(processes: &[ProcessUse]) -> f64 {
+    processes.iter().map(|process| process.cpu_us_per_request).sum()
 }
 
 fn percentiles(side: &Side) -> (Option<u64>, Option<u64>) {
