@@ -8,6 +8,8 @@ mod plan;
 use std::cell::OnceCell;
 use std::rc::Rc;
 
+use anyhow::ensure;
+
 pub(crate) use contender::Contender;
 pub(crate) use open::OpenLoop;
 pub(crate) use pair::{Pair, Side, Turns, median};
@@ -43,11 +45,12 @@ impl Bench {
 }
 
 /// Measures every row that is wanted. A row that cannot be measured says why, and the others are measured all the same.
-pub(crate) fn compare(bench: &Bench, only: &[String], open: OpenLoop) -> Report {
+pub(crate) fn compare(bench: &Bench, only: &[String], open: OpenLoop) -> anyhow::Result<Report> {
     let plans: Vec<Plan> = plan::plans().into_iter().filter(|plan| plan.is_wanted(only)).collect();
     let opened = open::wanted(only);
+    ensure!(!plans.is_empty() || !opened.is_empty(), "no row has any of these texts in its work or rival");
     bench.progress.begin(plans.len() + opened.len());
-    let mut report = Report::default();
+    let mut report = Report::new(&bench.settings);
     for plan in plans {
         bench.progress.next(&format!("{}: {}", plan.work(), plan.rival.name()));
         let mut row = Row::new(plan.work(), plan.rival.name(), Some(plan.at_least));
@@ -62,7 +65,7 @@ pub(crate) fn compare(bench: &Bench, only: &[String], open: OpenLoop) -> Report 
         report.open_loop.push(open::measure(bench, store, open));
     }
     bench.progress.end();
-    report
+    Ok(report)
 }
 
 fn measure(bench: &Bench, plan: &Plan, row: &mut Row) -> anyhow::Result<()> {

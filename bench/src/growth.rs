@@ -9,10 +9,12 @@ use crate::work::{Job, Requests, Work};
 const IN_FLIGHT: usize = 64;
 /// Games of each customer in the tables.
 const GAMES: u64 = 100;
+/// How far below the ratio of the first size another may be by the noise of a machine alone.
+const NOISE: f64 = 0.9;
 
 /// Measures at each of the sizes, in this order; each must be above the one before.
 pub(crate) fn growth(bench: &Bench, sizes: &[u64]) -> Report {
-    let mut report = Report::default();
+    let mut report = Report::new(&bench.settings);
     bench.progress.begin(sizes.len());
     let mut tables = Tables::new(bench);
     for size in sizes {
@@ -23,7 +25,8 @@ pub(crate) fn growth(bench: &Bench, sizes: &[u64]) -> Report {
         );
         bench.progress.next(&work);
         // The ratio at the first size is the goal of the others.
-        let goal = report.rows.first().and_then(|row: &Row| row.ratio);
+        let first = report.rows.first().and_then(|row: &Row| row.ratio);
+        let goal = first.map(|ratio| ratio * NOISE);
         let mut row = Row::new(work, "shared PostgreSQL of the same size, BEGIN to COMMIT", goal);
         let measured = match &mut tables {
             Ok(tables) => tables.measure(bench, *size, &mut row).map_err(|error| explain(&error)),

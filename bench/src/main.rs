@@ -125,7 +125,8 @@ fn main() -> ExitCode {
         Command::Compare(arguments) => {
             let open = arguments.open_rate.map_or(OpenLoop::Share(arguments.open_share), OpenLoop::PerSecond);
             let bench = Bench::new(arguments.settings, Progress::new());
-            print(&compare::compare(&bench, &arguments.only, open), &arguments.printing)
+            compare::compare(&bench, &arguments.only, open)
+                .and_then(|report| print(&report, &arguments.printing))
         }
         Command::Growth(arguments) => {
             let bench = Bench::new(arguments.settings, Progress::new());

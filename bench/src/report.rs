@@ -3,17 +3,33 @@
 mod svg;
 mod table;
 
+use std::num::NonZero;
+use std::thread;
+
 use serde::Serialize;
 
 use crate::compare::{Pair, Side, median};
 use crate::load::Opened;
 use crate::servers::Usage;
+use crate::settings::Settings;
 
 /// Everything that was measured in a run.
-#[derive(Default, Serialize)]
+#[derive(Serialize)]
 pub(crate) struct Report {
+    pub(crate) settings: Conditions,
     pub(crate) rows: Vec<Row>,
     pub(crate) open_loop: Vec<OpenRow>,
+}
+
+/// Under what it was measured.
+#[derive(Serialize)]
+pub(crate) struct Conditions {
+    seconds: u64,
+    rounds: u32,
+    load_threads: u32,
+    connections: u32,
+    /// Processors that everything shared.
+    processors: Option<usize>,
 }
 
 /// One work, ours beside a rival's.
@@ -77,6 +93,17 @@ pub(crate) struct OpenRow {
 }
 
 impl Report {
+    pub(crate) fn new(settings: &Settings) -> Self {
+        let conditions = Conditions {
+            seconds: settings.seconds,
+            rounds: settings.rounds,
+            load_threads: settings.load_threads,
+            connections: settings.connections,
+            processors: thread::available_parallelism().ok().map(NonZero::get),
+        };
+        Self { settings: conditions, rows: Vec::new(), open_loop: Vec::new() }
+    }
+
     /// Whether everything that was wanted was measured.
     pub(crate) fn is_complete(&self) -> bool {
         let problems = self.rows.iter().map(|row| &row.problem);

@@ -33,7 +33,7 @@ fn load(cache: &Cache, customer_id: &str, games: &[&str]) {
     load.finish(games.iter().map(|game_id| entitlement(customer_id, game_id, at)).collect());
 }
 
-#[expect(clippy::unnecessary_wraps, reason = "it is compared with what may be unknown")]
+#[expect(clippy::unnecessary_wraps, reason = "it is compared with what is known")]
 fn named(games: &[(&str, Revision)]) -> Option<Vec<(String, Revision)>> {
     Some(games.iter().map(|(game_id, since)| ((*game_id).to_owned(), *since)).collect())
 }

@@ -1,10 +1,12 @@
 //! One side of a row: something that takes load, with the processes that it needs.
 
 use std::any::Any;
+use std::iter;
 
 use crate::load::{Measured, Remote, Slice};
 use crate::rivals::{self, Arrangement, Shared, Size, Tuning};
 use crate::servers::{Arbiter, Etcd, Noop, Process, Runtime, Stack, Store, protocol};
+use crate::settings::SEARCH_PASSES;
 use crate::work::{Job, Requests};
 
 use super::Bench;
@@ -120,7 +122,7 @@ impl Contender {
             Ok((noop, remote))
         };
         let mut best = (Runtime::CurrentThread, 0.0);
-        for runtime in Runtime::ALL {
+        for runtime in iter::repeat_n(Runtime::ALL, SEARCH_PASSES).flatten() {
             let (_noop, remote) = start(runtime)?;
             let rate = remote.closed(bench.settings.search_slice())?.per_second();
             if rate > best.1 {

@@ -84,7 +84,8 @@ fn add_row(svg: &mut String, row: &Row, y: f64) {
         ),
     );
     let (text_x, text_y) = (BARS_TO + 12.0, y + 21.0);
-    let goal = if at_least < 1.0 { format!("{at_least:.2}") } else { format!("{at_least}") };
+    let goal = format!("{at_least:.2}");
+    let goal = goal.trim_end_matches('0').trim_end_matches('.');
     add(svg, format_args!(r##"<text x="{text_x}" y="{text_y}" fill="#1f2328">{ratio:.2} of {goal}</text>"##));
 }
 

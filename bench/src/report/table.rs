@@ -169,13 +169,19 @@ fn remarks(report: &Report) -> Vec<String> {
 
 #[cfg(test)]
 mod tests {
+    use clap::{Args, FromArgMatches};
+
     use super::*;
+    use crate::settings::Settings;
 
     #[test]
     fn what_could_not_be_measured_is_said() {
         let mut row = Row::new("grant".to_owned(), "etcd", Some(1.5));
         row.problem = Some("there is no etcd".to_owned());
-        let report = Report { rows: vec![row], open_loop: Vec::new() };
+        let matches = Settings::augment_args(clap::Command::new("bench")).get_matches_from(["bench"]);
+        let settings = Settings::from_arg_matches(&matches).unwrap();
+        let mut report = Report::new(&settings);
+        report.rows.push(row);
         assert!(!report.is_complete());
         assert!(text(&report).contains("not measured: grant / etcd: there is no etcd"));
     }

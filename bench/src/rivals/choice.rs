@@ -1,5 +1,6 @@
 //! The quick search for what serves a shared database best, so that it is compared at its best.
 
+use std::iter;
 use std::rc::Rc;
 
 use anyhow::Context;
@@ -7,6 +8,7 @@ use anyhow::Context;
 use super::shared::{Arrangement, Checkout, Shared, Tuning, prepare};
 use crate::load::Slice;
 use crate::servers::{Database, Postgres, Runtime};
+use crate::settings::SEARCH_PASSES;
 use crate::work::{Job, Requests, Work};
 
 /// Sizes of a pool that are tried.
@@ -60,9 +62,9 @@ struct Search {
 }
 
 impl Search {
-    fn fastest(&self, tunings: impl Iterator<Item = Tuning>) -> anyhow::Result<(Tuning, f64)> {
+    fn fastest(&self, tunings: impl Iterator<Item = Tuning> + Clone) -> anyhow::Result<(Tuning, f64)> {
         let mut fastest = None;
-        for tuning in tunings {
+        for tuning in iter::repeat_n(tunings, SEARCH_PASSES).flatten() {
             let shared = Shared::start(&self.database, self.requests.another(), self.arrangement, tuning)?;
             let rate = shared.closed(self.slice)?.per_second();
             if fastest.is_none_or(|(_, highest)| rate > highest) {

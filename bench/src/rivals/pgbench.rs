@@ -115,7 +115,8 @@ fn script(job: Job, arrangement: Arrangement) -> String {
     let outcome = r"'\x120101'::bytea";
     let log = format!(r"'\x{}'::bytea", "ab".repeat(85));
     let actor = format!("'{ACTOR}'");
-    let entitlement = [&customer, &game, ":now::bigint", "1", &actor, "''"];
+    let from_stock = if job.work == Work::GrantFromStock { "true" } else { "false" };
+    let entitlement = [&customer, &game, ":now::bigint", "1", &actor, "''", "NULL", from_stock];
     let statements = match (job.work, arrangement) {
         (Work::StrongList, _) => format!("{};\n", with(sql::SELECT_LIST, &[&customer])),
         (_, Arrangement::Folded) => {

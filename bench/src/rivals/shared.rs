@@ -131,7 +131,7 @@ impl Caller for SharedCaller {
         let done = match (work, self.arrangement) {
             (Work::StrongList, _) => list(&mut connection, work, request).await,
             (_, Arrangement::Folded) => grant_folded(&mut connection, &Grant::new(work, &request)).await,
-            (_, Arrangement::Transaction) => grant(&mut connection, work, &Grant::new(work, &request)).await,
+            (_, Arrangement::Transaction) => grant(&mut connection, &Grant::new(work, &request)).await,
         };
         done.with_context(|| format!("a {} failed", work.name()))
     }
@@ -145,6 +145,7 @@ struct Grant {
     content_hash: [u8; 32],
     commit: Vec<u8>,
     now_ms: i64,
+    from_stock: bool,
 }
 
 impl Grant {
@@ -167,13 +168,21 @@ impl Grant {
         }
         let now_ms = i64::try_from(SystemClock.unix_ms()).unwrap_or(i64::MAX);
         commit.extend_from_slice(&now_ms.to_be_bytes());
-        Self { request: *request, customer_id, game_id, content_hash: hash.finalize().into(), commit, now_ms }
+        Self {
+            request: *request,
+            customer_id,
+            game_id,
+            content_hash: hash.finalize().into(),
+            commit,
+            now_ms,
+            from_stock: work == Work::GrantFromStock,
+        }
     }
 }
 
-async fn grant(connection: &mut PgConnection, work: Work, grant: &Grant) -> anyhow::Result<()> {
+async fn grant(connection: &mut PgConnection, grant: &Grant) -> anyhow::Result<()> {
     let mut transaction = connection.begin().await?;
-    if work == Work::GrantFromStock {
+    if grant.from_stock {
         let taken = sqlx::query(sql::TAKE_COPY).bind(&grant.game_id).execute(&mut *transaction).await?;
         ensure!(taken.rows_affected() == 1, "no copy is left");
     }
@@ -184,6 +193,8 @@ async fn grant(connection: &mut PgConnection, work: Work, grant: &Grant) -> anyh
         .bind(REASON)
         .bind(ACTOR)
         .bind("")
+        .bind(None::<i64>)
+        .bind(grant.from_stock)
         .fetch_one(&mut *transaction)
         .await?;
     sqlx::query(sql::INSERT_REQUEST)
@@ -206,6 +217,8 @@ async fn grant_folded(connection: &mut PgConnection, grant: &Grant) -> anyhow::R
         .bind(REASON)
         .bind(ACTOR)
         .bind("")
+        .bind(None::<i64>)
+        .bind(grant.from_stock)
         .bind(grant.request.id)
         .bind(&grant.content_hash[..])
         .bind(OUTCOME)
@@ -225,6 +238,7 @@ struct Listed {
     reason: i16,
     actor: String,
     order_id: String,
+    ends_at_ms: Option<i64>,
 }
 
 impl Listed {
@@ -236,6 +250,7 @@ impl Listed {
             reason: row.try_get(3)?,
             actor: row.try_get(4)?,
             order_id: row.try_get(5)?,
+            ends_at_ms: row.try_get(6)?,
         })
     }
 }

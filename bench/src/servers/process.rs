@@ -42,26 +42,36 @@ impl Process {
     }
 
     pub(crate) fn usage(&self) -> anyhow::Result<Usage> {
-        let own = Stat::read(self.pid).with_context(|| format!("{} has ended", self.name))?;
-        let memory = Memory::read(self.pid).with_context(|| format!("{} has ended", self.name))?;
-        if !self.with_children {
-            return Ok(Usage {
-                cpu_seconds: own.own_seconds,
-                resident_bytes: memory.private + memory.shared,
-            });
+        if self.with_children {
+            return self.family_usage();
         }
-        // The children that have ended count too, or time would go back when one ends.
-        let mut cpu_seconds = own.own_seconds + own.ended_children_seconds;
-        let (mut private, mut shared) = (memory.private, memory.shared);
-        for child in children(self.pid)? {
-            // One that ends meanwhile is among the ended ones next time.
-            if let (Some(stat), Some(memory)) = (Stat::read(child), Memory::read(child)) {
-                cpu_seconds += stat.own_seconds;
-                private += memory.private;
-                shared = shared.max(memory.shared);
+        let stat = Stat::read(self.pid).with_context(|| format!("{} has ended", self.name))?;
+        let memory = Memory::read(self.pid).with_context(|| format!("{} has ended", self.name))?;
+        Ok(Usage { cpu_seconds: stat.own_seconds, resident_bytes: memory.private + memory.shared })
+    }
+
+    /// The children that have ended count too, or time would go back when one ends.
+    fn family_usage(&self) -> anyhow::Result<Usage> {
+        loop {
+            let before = Stat::read(self.pid).with_context(|| format!("{} has ended", self.name))?;
+            let mut cpu_seconds = before.own_seconds + before.ended_children_seconds;
+            let (mut private, mut shared) = (0, 0);
+            for pid in children(self.pid)?.into_iter().chain([self.pid]) {
+                // One that has ended has no memory, and still its time, until its parent takes note.
+                if let Some(memory) = Memory::read(pid) {
+                    private += memory.private;
+                    shared = shared.max(memory.shared);
+                }
+                if pid != self.pid {
+                    cpu_seconds += Stat::read(pid).map_or(0.0, |stat| stat.own_seconds);
+                }
+            }
+            // When the parent took note of one meanwhile, it is counted twice or not at all.
+            let after = Stat::read(self.pid).with_context(|| format!("{} has ended", self.name))?;
+            if after.ended_children_seconds.total_cmp(&before.ended_children_seconds).is_eq() {
+                return Ok(Usage { cpu_seconds, resident_bytes: private + shared });
             }
         }
-        Ok(Usage { cpu_seconds, resident_bytes: private + shared })
     }
 }
 
