@@ -68,6 +68,68 @@ fn a_limit_is_told() {
     assert_eq!(described, "game_ids must name at most 3 games, and names 4");
 }
 
+fn operation(change: wire::operation::Change) -> wire::Operation {
+    wire::Operation { change: Some(change) }
+}
+
+#[test]
+fn every_wrong_field_of_a_commit_is_named() {
+    use wire::operation::Change;
+    use wire::precondition::Condition;
+    let limits = RequestLimits { changes_per_request: 9, ..LIMITS };
+    let transfer = wire::TransferOperation {
+        from_customer_id: "c".to_owned(),
+        to_customer_id: "c".to_owned(),
+        game_id: "g".to_owned(),
+    };
+    let condition = |condition| wire::Precondition { condition };
+    let request = wire::CommitRequest {
+        preconditions: vec![
+            condition(None),
+            condition(Some(Condition::Owned(wire::OwnershipPair::default()))),
+            condition(Some(Condition::UnchangedSince(wire::UnchangedSince::default()))),
+        ],
+        operations: vec![
+            operation(Change::Grant(wire::GrantOperation { on_owned: 7, ..Default::default() })),
+            operation(Change::Revoke(wire::RevokeOperation { on_not_owned: 7, ..Default::default() })),
+            operation(Change::Transfer(transfer)),
+            wire::Operation::default(),
+        ],
+        ..Default::default()
+    };
+    let expected = [
+        "request_id",
+        "cause",
+        "preconditions[0].condition",
+        "preconditions[1].owned.customer_id",
+        "preconditions[1].owned.game_id",
+        "preconditions[2].unchanged_since.customer_id",
+        "operations[0].grant.customer_id",
+        "operations[0].grant.game_id",
+        "operations[0].grant.on_owned",
+        "operations[1].revoke.customer_id",
+        "operations[1].revoke.game_id",
+        "operations[1].revoke.on_not_owned",
+        "operations[2].transfer.to_customer_id",
+        "operations[3].change",
+    ];
+    assert_eq!(wrong_fields(&commit(&request, &limits).err().unwrap()), expected);
+    let nothing = wire::CommitRequest { operations: Vec::new(), preconditions: Vec::new(), ..request };
+    let named = wrong_fields(&commit(&nothing, &limits).err().unwrap());
+    assert_eq!(named, ["request_id", "cause", "operations"]);
+}
+
+#[test]
+fn a_reservation_is_not_closed_by_the_request_that_opened_it() {
+    let request_id = good().request_id;
+    let (reservation_id, cause) = (request_id.clone(), good().cause);
+    let request = wire::ConfirmReservationRequest { request_id, reservation_id, cause };
+    assert_eq!(wrong_fields(&confirm(&request).err().unwrap()), ["request_id"]);
+    let wire::ConfirmReservationRequest { request_id, reservation_id, cause } = request;
+    let request = wire::ReleaseReservationRequest { request_id, reservation_id, cause };
+    assert_eq!(wrong_fields(&release(&request).err().unwrap()), ["request_id"]);
+}
+
 #[test]
 fn a_list_has_a_page_size_within_limits() {
     let size = |page_size| {
@@ -97,6 +159,68 @@ proptest! {
         match grant(&request, &LIMITS) {
             Ok(write) => prop_assert_eq!(write.request_id.to_string(), request.request_id.to_lowercase()),
             Err(status) => prop_assert!(!wrong_fields(&status).is_empty()),
+        }
+    }
+
+    #[test]
+    fn any_change_is_taken_or_its_fields_are_named(
+        texts in proptest::collection::vec(any::<String>(), 4),
+        seconds in any::<i64>(),
+        nanos in any::<i32>(),
+        number in any::<u64>(),
+    ) {
+        use wire::set_stock_request::Amount;
+        let [customer_id, game_id, other_id, request_id] = <[String; 4]>::try_from(texts).unwrap();
+        let cause = good().cause;
+        let hold = Some(prost_types::Duration { seconds, nanos });
+        let end_time = Some(prost_types::Timestamp { seconds, nanos });
+        let change = wire::GrantOperation {
+            customer_id: customer_id.clone(),
+            game_id: game_id.clone(),
+            end_time,
+            ..Default::default()
+        };
+        let answers = [
+            reserve(
+                &wire::ReserveRequest {
+                    request_id: request_id.clone(),
+                    customer_id: customer_id.clone(),
+                    game_id: game_id.clone(),
+                    hold,
+                    cause: cause.clone(),
+                },
+                &LIMITS,
+            ),
+            transfer(
+                &wire::TransferRequest {
+                    request_id: request_id.clone(),
+                    from_customer_id: customer_id.clone(),
+                    to_customer_id: other_id,
+                    game_ids: vec![game_id.clone()],
+                    cause: cause.clone(),
+                },
+                &LIMITS,
+            ),
+            set_stock(&wire::SetStockRequest {
+                request_id: request_id.clone(),
+                game_id,
+                amount: Some(Amount::Total(number)),
+                cause: cause.clone(),
+            }),
+            commit(
+                &wire::CommitRequest {
+                    request_id,
+                    operations: vec![operation(wire::operation::Change::Grant(change))],
+                    cause,
+                    ..Default::default()
+                },
+                &LIMITS,
+            ),
+        ];
+        for answer in answers {
+            if let Err(status) = answer {
+                prop_assert!(!wrong_fields(&status).is_empty());
+            }
         }
     }
 

@@ -15,7 +15,7 @@ use world::{Model, RETENTION_MS};
 /// Few by default, since everyone waits for them; `PROPTEST_CASES` says how many.
 fn config(cases: u32) -> Config {
     let cases = if std::env::var_os("PROPTEST_CASES").is_some() { Config::default().cases } else { cases };
-    Config { cases, max_shrink_iters: 2_000, failure_persistence: None, ..Config::default() }
+    Config { cases, max_shrink_time: 20_000, failure_persistence: None, ..Config::default() }
 }
 
 proptest! {

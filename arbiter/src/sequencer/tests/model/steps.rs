@@ -78,9 +78,9 @@ fn choice() -> impl Strategy<Value = OnNothingToDo> {
 
 fn condition() -> impl Strategy<Value = Condition> {
     prop_oneof![
-        pair().prop_map(Condition::NotOwned),
-        pair().prop_map(Condition::Owned),
-        (0..CUSTOMERS.len(), proptest::option::of(0..GAMES.len()), 0..5_u64)
+        1 => pair().prop_map(Condition::NotOwned),
+        1 => pair().prop_map(Condition::Owned),
+        3 => (0..CUSTOMERS.len(), proptest::option::of(0..GAMES.len()), 0..4_u64)
             .prop_map(|(customer, game, back)| Condition::UnchangedSince { customer, game, back }),
     ]
 }
@@ -101,7 +101,7 @@ fn draft() -> impl Strategy<Value = Draft> {
     let alone = |change: Change| Draft::New { conditions: Vec::new(), changes: vec![change] };
     prop_oneof![
         4 => change().prop_map(alone),
-        4 => (vec(condition(), 0..2), vec(change(), 1..5))
+        6 => (vec(condition(), 0..3), vec(change(), 1..5))
             .prop_map(|(conditions, changes)| Draft::New { conditions, changes }),
         3 => (pair(), 1..20_u64)
             .prop_map(move |(pair, hold_seconds)| alone(Change::Reserve { pair, hold_seconds })),
