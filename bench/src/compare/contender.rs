@@ -133,7 +133,7 @@ impl Contender {
         Ok(Self {
             target: Target::Remote(Box::new(remote)),
             processes: vec![Process::this("load"), noop.process()],
-            choice: Some(format!("{} runtime", best.0.name())),
+            choice: Some(format!("the {} runtime", best.0.name())),
             _servers: Box::new(noop),
         })
     }

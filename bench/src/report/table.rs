@@ -5,10 +5,12 @@ use comfy_table::{CellAlignment, ContentArrangement, Table};
 
 use super::{ProcessUse, Report, Row};
 
+/// A table of the ratios, and others in which each row is known by its number.
 pub(super) fn text(report: &Report) -> String {
     let mut parts = Vec::new();
     if !report.rows.is_empty() {
         parts.push(ratios(&report.rows).to_string());
+        parts.push(latencies(&report.rows).to_string());
         parts.push(costs(&report.rows).to_string());
     }
     if !report.open_loop.is_empty() {
@@ -19,6 +21,15 @@ pub(super) fn text(report: &Report) -> String {
         parts.push(remarks.join("\n"));
     }
     parts.join("\n\n")
+}
+
+/// The rows that were measured, each with its number.
+fn measured(rows: &[Row]) -> impl Iterator<Item = (String, &Row)> {
+    numbered(rows).filter(|(_, row)| row.problem.is_none())
+}
+
+fn numbered(rows: &[Row]) -> impl Iterator<Item = (String, &Row)> {
+    rows.iter().zip(1..).map(|(row, number): (&Row, u32)| (number.to_string(), row))
 }
 
 fn table(header: &[&str], first_number: usize) -> Table {
@@ -51,44 +62,40 @@ fn number(value: Option<u64>) -> String {
 }
 
 fn ratios(rows: &[Row]) -> Table {
-    let header = [
-        "work",
-        "rival",
-        "ours/s",
-        "rival/s",
-        "ratio",
-        "from",
-        "to",
-        "goal",
-        "met",
-        "CPU ratio",
-        "p50 µs",
-        "p99 µs",
-        "rival p50",
-        "rival p99",
-        "pgbench/s",
-        "ratio",
-    ];
+    let header = ["", "work\nrival", "ours/s", "rival/s", "ratio", "of turns", "goal", "met", "CPU ratio"];
     let mut table = table(&header, 2);
-    for row in rows {
+    for (number, row) in numbered(rows) {
         let met = match row.is_met {
             Some(true) => "yes",
             Some(false) => "no",
             None => "",
         };
+        let turns = row.ratio_lowest.zip(row.ratio_highest);
         table.add_row([
-            row.work.clone(),
-            row.rival.clone(),
+            number,
+            format!("{}\n{}", row.work, row.rival),
             rate(row.ours_per_s),
             rate(row.rival_per_s),
             share(row.ratio),
-            share(row.ratio_lowest),
-            share(row.ratio_highest),
+            cell(turns, |(lowest, highest)| format!("{lowest:.2} to {highest:.2}")),
             share(row.at_least),
             met.to_owned(),
             share(row.cpu_ratio),
+        ]);
+    }
+    table
+}
+
+fn latencies(rows: &[Row]) -> Table {
+    let header =
+        ["", "p50 µs", "p99 µs", "p99 goal", "rival p50", "rival p99", "pgbench/s", "ratio to pgbench"];
+    let mut table = table(&header, 0);
+    for (name, row) in measured(rows) {
+        table.add_row([
+            name,
             number(row.p50_us),
             number(row.p99_us),
+            number(row.p99_at_most_us),
             number(row.rival_p50_us),
             number(row.rival_p99_us),
             rate(row.pgbench_per_s),
@@ -100,14 +107,14 @@ fn ratios(rows: &[Row]) -> Table {
 
 /// What the sides cost: processor time for each request, and memory.
 fn costs(rows: &[Row]) -> Table {
-    let mut table = table(&["work", "side", "process", "CPU µs/request", "CPU s", "memory MiB"], 3);
-    for row in rows {
+    let mut table = table(&["", "side", "process", "CPU µs/request", "CPU s", "memory MiB"], 3);
+    for (number, row) in measured(rows) {
         let ours = row.ours_processes.iter().map(|process| ("ours", process));
-        let rivals = row.rival_processes.iter().map(|process| (row.rival.as_str(), process));
+        let rivals = row.rival_processes.iter().map(|process| ("rival", process));
         for (side, process) in ours.chain(rivals) {
             let ProcessUse { name, cpu_seconds, cpu_us_per_request, resident_bytes } = process;
             table.add_row([
-                row.work.clone(),
+                number.clone(),
                 side.to_owned(),
                 (*name).to_owned(),
                 format!("{cpu_us_per_request:.1}"),
@@ -120,16 +127,7 @@ fn costs(rows: &[Row]) -> Table {
 }
 
 fn open_loop(report: &Report) -> Table {
-    let header = [
-        "work",
-        "asked/s",
-        "answered/s",
-        "p50 µs",
-        "p99 µs",
-        "p99.9 µs",
-        "max µs",
-        "of it before sending, p99",
-    ];
+    let header = ["work", "asked/s", "answered/s", "p50 µs", "p99 µs", "p99.9 µs", "max µs", "late p99 µs"];
     let mut table = table(&header, 1);
     for row in &report.open_loop {
         table.add_row([
@@ -149,16 +147,16 @@ fn open_loop(report: &Report) -> Table {
 /// What was chosen for a rival, and what could not be measured, a line each.
 fn remarks(report: &Report) -> Vec<String> {
     let mut remarks = Vec::new();
-    for row in &report.rows {
-        let name = format!("{} / {}", row.work, row.rival);
+    for (number, row) in numbered(&report.rows) {
         if let Some(choice) = &row.rival_choice {
-            remarks.push(format!("best for the rival of {name}: {choice}"));
+            let pgbench = row.pgbench_connections.map(|connections| format!("; pgbench with {connections}"));
+            remarks.push(format!("{number}: the rival with {choice}{}", pgbench.unwrap_or_default()));
         }
         if let Some(note) = &row.note {
-            remarks.push(format!("{name}: {note}"));
+            remarks.push(format!("{number}: {note}"));
         }
         if let Some(problem) = &row.problem {
-            remarks.push(format!("not measured: {name}: {problem}"));
+            remarks.push(format!("{number}: not measured: {problem}"));
         }
     }
     for row in &report.open_loop {
@@ -185,6 +183,6 @@ mod tests {
         let mut report = Report::new(&settings);
         report.rows.push(row);
         assert!(!report.is_complete());
-        assert!(text(&report).contains("not measured: grant / etcd: there is no etcd"));
+        assert!(text(&report).contains("1: not measured: there is no etcd"));
     }
 }

@@ -50,10 +50,10 @@ pub(crate) struct Tuning {
 impl Tuning {
     pub(crate) fn describe(self) -> String {
         let checkout = match self.checkout {
-            Checkout::Pool => "sqlx pool",
-            Checkout::Plain => "pool without pings",
+            Checkout::Pool => "the pool of sqlx",
+            Checkout::Plain => "a pool without pings",
         };
-        format!("{} connections, {checkout}, {} runtime", self.connections, self.runtime.name())
+        format!("{} connections, {checkout}, the {} runtime", self.connections, self.runtime.name())
     }
 }
 
