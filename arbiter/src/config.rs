@@ -50,6 +50,11 @@ pub struct Config {
     #[arg(value_parser = value_parser!(u32).range(1024..=64 << 20))]
     pub batch_bytes: u32,
 
+    /// Time that a commit may take on a server; what became of one that took longer is not known, and settled
+    #[arg(long, value_name = "MS", env = "GAMESHELF_ARBITER_COMMIT_TIMEOUT_MS", default_value_t = 3_000)]
+    #[arg(value_parser = value_parser!(u64).range(10..=600_000))]
+    pub commit_timeout_ms: u64,
+
     /// Time in which a store that does not answer is asked again before callers are told
     #[arg(long, value_name = "MS", env = "GAMESHELF_ARBITER_SETTLE_TIMEOUT_MS", default_value_t = 2_000)]
     #[arg(value_parser = value_parser!(u64).range(0..=600_000))]

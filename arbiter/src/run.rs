@@ -131,7 +131,7 @@ impl Arbitration {
     /// Opens the store, leads it, and runs the sequencer until the server has drained.
     async fn run(self) -> Result<(), RunError> {
         let opened = tokio::select! {
-            opened = open_with_retry(self.config.database.retry(), || store::open(&self.config.database_url, &self.config.database)) => opened?,
+            opened = open_with_retry(self.config.database.retry(), || self.open()) => opened?,
             () = self.draining.cancelled() => return Ok(()),
             () = self.stop.cancelled() => return Ok(()),
         };
@@ -190,6 +190,11 @@ impl Arbitration {
         }
         opened.close().await;
         ended
+    }
+
+    async fn open(&self) -> Result<SharedStore, database::OpenError> {
+        let commit_timeout = Duration::from_millis(self.config.commit_timeout_ms);
+        store::open(&self.config.database_url, &self.config.database, commit_timeout).await
     }
 
     async fn take(&self, store: &SharedStore, leader_id: Uuid) -> Result<(Start, Lease), RunError> {

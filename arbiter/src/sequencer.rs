@@ -106,7 +106,7 @@ impl Sequencer {
     ) -> (Self, SequencerHandle) {
         let (sender, receiver) = mpsc::channel(limits.queue_requests);
         let trim_mark_ms = watch::Sender::new(lead.start.trim_mark_ms);
-        let trimmer = Trimmer::new(Arc::clone(&lead.store), trim_mark_ms.subscribe());
+        let trimmer = Trimmer::new(Arc::clone(&lead.store), lead.leader_id, trim_mark_ms.subscribe());
         let writer = Writer::new(lead, environment, limits);
         let handle = SequencerHandle::new(sender, &limits, writer.metrics());
         (Self { receiver, writer, trimmer, trim_mark_ms, limits }, handle)

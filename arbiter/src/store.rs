@@ -205,8 +205,9 @@ pub(crate) trait Store: fmt::Debug + Send + Sync {
     /// The time before which request ids may have been forgotten, in milliseconds since 1970.
     async fn trim_mark_ms(&self) -> Result<u64, StoreError>;
 
-    /// Raises that time; it never goes back.
-    async fn raise_trim_mark(&self, mark_ms: u64) -> Result<(), StoreError>;
+    /// Raises that time, which never goes back. Returns false, and changes nothing, where this process does not lead: whoever
+    /// leads may still take the ids that it would forget.
+    async fn raise_trim_mark(&self, leader_id: Uuid, mark_ms: u64) -> Result<bool, StoreError>;
 
     /// Looks through at most `limit` request ids after `after` and forgets the outcomes decided before `before_ms` of
     /// those that are not version 7 with a time at or after it, and name no reservation; and as many reservations that were

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 use tokio::time::sleep;
+use uuid::Uuid;
 
 use crate::store::{SharedStore, StoreError};
 
@@ -18,12 +19,13 @@ const PAUSE: Duration = Duration::from_millis(20);
 #[derive(Debug)]
 pub(super) struct Trimmer {
     store: SharedStore,
+    leader_id: Uuid,
     mark_ms: watch::Receiver<u64>,
 }
 
 impl Trimmer {
-    pub(super) fn new(store: SharedStore, mark_ms: watch::Receiver<u64>) -> Self {
-        Self { store, mark_ms }
+    pub(super) fn new(store: SharedStore, leader_id: Uuid, mark_ms: watch::Receiver<u64>) -> Self {
+        Self { store, leader_id, mark_ms }
     }
 
     pub(super) async fn run(mut self) -> Infallible {
@@ -40,7 +42,9 @@ impl Trimmer {
 
     async fn trim(&self, mark_ms: u64) -> Result<(), StoreError> {
         // Stored first: a process that starts later must refuse what this one forgets.
-        self.store.raise_trim_mark(mark_ms).await?;
+        if !self.store.raise_trim_mark(self.leader_id, mark_ms).await? {
+            return Ok(());
+        }
         let mut after = None;
         loop {
             after = self.store.trim(after, mark_ms, CHUNK).await?;

@@ -1,8 +1,9 @@
 //! Takes a batch through the store: load, decide, commit, answer. And settles what the store leaves unknown.
 
+mod doubt;
 mod error;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,11 +13,12 @@ use mesh::trace;
 use opentelemetry::KeyValue;
 use opentelemetry::trace::TraceContextExt;
 use tokio::sync::watch;
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout_at};
 use tracing::{Instrument, Span, info_span};
 use tracing_opentelemetry::OpenTelemetrySpanExt;
 use uuid::Uuid;
 
+use doubt::Doubt;
 use error::WriteError;
 
 use super::batch::{Decided, Item, Terms, decide_batch};
@@ -29,8 +31,13 @@ use super::retention::Retention;
 use super::{Lead, SequencerError, SequencerLimits};
 use crate::cache::Cache;
 use crate::domain::{GameId, Outcome, RequestId, Stock};
-use crate::store::{CommitError, Head, SharedStore};
+use crate::store::{CommitError, Head, SharedStore, StoreError};
 use crate::watch::Hub;
+
+/// A store that answers at all gets at least this long to do it, however little time is left.
+const LEAD_PATIENCE_MIN: Duration = Duration::from_millis(100);
+/// How long one attempt to find out whether the store answers again may take, where nobody waits for it.
+const PROBE_PATIENCE: Duration = Duration::from_secs(10);
 
 /// For how many batches the store is asked first after one was decided on a wrong assumption.
 const LOOK_FIRST_BATCHES: u32 = 16;
@@ -49,6 +56,8 @@ pub(super) struct Writer {
     stocks: HashMap<GameId, Stock>,
     expiry: Expiry,
     retention: Retention,
+    /// What became of these is not known.
+    doubt: Doubt,
     /// For how many more batches the store is asked before they are decided.
     look_first: u32,
     /// What this batch tried to write by a COMMIT whose answer was lost: found in the store, it is no repeat.
@@ -74,6 +83,7 @@ impl Writer {
             stocks: lead.start.stocks,
             expiry: Expiry::new(lead.start.next_due_ms, limits.batch_requests),
             retention,
+            doubt: Doubt::default(),
             look_first: 0,
             unsettled: HashMap::new(),
             environment,
@@ -125,7 +135,8 @@ impl Writer {
     }
 
     async fn write_or_settle(&mut self, envelopes: Vec<Envelope>) -> Result<(), SequencerError> {
-        match self.attempt(&envelopes).await {
+        let (begin, was_settled) = (Instant::now(), self.settled);
+        match self.attempt(&envelopes, self.give_up(begin)).await {
             Ok(answers) => {
                 answer_all(envelopes, answers);
                 Ok(())
@@ -135,24 +146,58 @@ impl Writer {
             Err(WriteError::Refused | WriteError::Conflict)
                 if envelopes.len() > 1 || self.is_own(&envelopes) =>
             {
-                Box::pin(self.write_or_settle(Vec::new())).await?;
-                for envelope in envelopes {
-                    Box::pin(self.write_or_settle(vec![envelope])).await?;
+                let mut rest = VecDeque::from(envelopes);
+                let mut written = Box::pin(self.write_or_settle(Vec::new())).await;
+                while let (Ok(()), Some(envelope)) = (&written, rest.pop_front()) {
+                    written = Box::pin(self.write_or_settle(vec![envelope])).await;
                 }
-                Ok(())
+                self.end_rest(rest, written, false)
             }
             Err(WriteError::Refused | WriteError::Conflict) => {
                 self.expiry.put_off(self.environment.clock.unix_ms());
-                answer_error(envelopes, &SubmitError::Defect);
+                self.answer_error(envelopes, &SubmitError::Defect, false);
                 Ok(())
             }
             Err(error @ (WriteError::Unreachable | WriteError::Unknown)) => {
-                self.settle(envelopes, matches!(error, WriteError::Unknown)).await
+                // The time to settle begins with the failure, unless the store was away already.
+                let begin = if was_settled { Instant::now() } else { begin };
+                let unknown = matches!(error, WriteError::Unknown);
+                self.settle(envelopes, unknown, self.give_up(begin)).await
             }
             Err(WriteError::Ended(error)) => {
-                answer_error(envelopes, &SubmitError::from(&error));
+                self.answer_error(envelopes, &SubmitError::from(&error), false);
                 Err(error)
             }
+        }
+    }
+
+    /// When to tell callers that the store does not answer.
+    fn give_up(&self, begin: Instant) -> Instant {
+        begin + Duration::from_millis(self.limits.settle_timeout_ms)
+    }
+
+    /// When writing has ended, those that are still to come are told too.
+    fn end_rest(
+        &mut self,
+        rest: VecDeque<Envelope>,
+        written: Result<(), SequencerError>,
+        unknown: bool,
+    ) -> Result<(), SequencerError> {
+        if let Err(error) = &written {
+            self.answer_error(rest.into(), &SubmitError::from(error), unknown);
+        }
+        written
+    }
+
+    /// Answers with an error that says that nothing was written, where that is certain.
+    fn answer_error(&mut self, envelopes: Vec<Envelope>, error: &SubmitError, unknown: bool) {
+        for envelope in envelopes {
+            let request_id = envelope.submission.request_id;
+            if unknown {
+                self.doubt.add(request_id);
+            }
+            let told = if self.doubt.contains(request_id) { &SubmitError::OutcomeUnknown } else { error };
+            envelope.answer(Err(told.clone()));
         }
     }
 
@@ -161,13 +206,14 @@ impl Writer {
         !envelopes.is_empty() && self.expiry.is_due(self.environment.clock.unix_ms())
     }
 
-    /// One attempt at a batch.
+    /// One attempt at a batch. A store that is away is waited for until `give_up`.
     async fn attempt(
         &mut self,
         envelopes: &[Envelope],
+        give_up: Instant,
     ) -> Result<Vec<Result<Answer, SubmitError>>, WriteError> {
         if !self.settled {
-            self.lead_again().await?;
+            self.lead_again(give_up).await?;
         }
         let items: Vec<Item<'_>> = envelopes.iter().map(Envelope::item).collect();
         let mut look = Look::AtCache;
@@ -224,16 +270,24 @@ impl Writer {
         Ok(decided)
     }
 
-    /// Commits a new epoch, unless another process took over since, and learns anew what is kept in memory.
-    async fn lead_again(&mut self) -> Result<(), WriteError> {
-        let head = self.store.lead(self.leader_id, false).await?;
-        let head = head.ok_or(WriteError::Ended(SequencerError::Fenced))?;
-        let start = super::Start::read(&*self.store, head).await?;
+    /// Commits a new epoch, unless another process took over since, and learns anew what is kept in memory. It is given up in
+    /// time: whoever waits for an answer must hear before their own patience ends.
+    async fn lead_again(&mut self, give_up: Instant) -> Result<(), WriteError> {
+        let give_up = give_up.max(Instant::now() + LEAD_PATIENCE_MIN);
+        let led = async {
+            let Some(head) = self.store.lead(self.leader_id, false).await? else { return Ok(None) };
+            super::Start::read(&*self.store, head).await.map(Some)
+        };
+        let led: Result<_, StoreError> =
+            timeout_at(give_up, led).await.map_err(|_| WriteError::Unreachable)?;
+        let start = led?.ok_or(WriteError::Ended(SequencerError::Fenced))?;
+        let head = start.head;
         self.head = head;
         self.expiry.restart(start.next_due_ms);
         self.cache.restart(head.revision, start.stocks.clone());
         self.stocks = start.stocks;
         self.hub.advance(head.revision);
+        self.doubt.clear();
         self.settled = true;
         self.reachable.send_replace(true);
         Ok(())
@@ -241,7 +295,7 @@ impl Writer {
 
     /// Asks a store that did not answer whether it does again, so that recovery does not wait for a request.
     async fn probe(&mut self) -> Result<(), SequencerError> {
-        match self.lead_again().await {
+        match self.lead_again(Instant::now() + PROBE_PATIENCE).await {
             Err(WriteError::Ended(error)) => Err(error),
             Err(_) | Ok(()) => Ok(()),
         }
@@ -275,7 +329,11 @@ impl Writer {
                 self.settled = false;
                 WriteError::Unknown
             }
-            CommitError::Fenced => WriteError::Ended(SequencerError::Fenced),
+            CommitError::Fenced => {
+                // Another process leads, or a new epoch of this one arrived late: leading again tells.
+                self.settled = false;
+                WriteError::Unreachable
+            }
             CommitError::Fatal(error) => {
                 tracing::error!(%error, "COMMIT failed");
                 WriteError::Ended(SequencerError::Fatal(error.to_string()))
@@ -301,30 +359,36 @@ impl Writer {
 
     /// Finds out what became of a batch: commits a new epoch over a new connection, which waits for the old transaction's
     /// end either way, and takes the batch again. Requests that were committed are found by their ids.
-    async fn settle(&mut self, envelopes: Vec<Envelope>, unknown: bool) -> Result<(), SequencerError> {
-        let give_up = Instant::now() + Duration::from_millis(self.limits.settle_timeout_ms);
+    async fn settle(
+        &mut self,
+        envelopes: Vec<Envelope>,
+        unknown: bool,
+        give_up: Instant,
+    ) -> Result<(), SequencerError> {
         let mut unknown = unknown;
         loop {
             self.settled = false;
             self.metrics.settled();
-            match self.attempt(&envelopes).await {
+            match self.attempt(&envelopes, give_up).await {
                 Ok(answers) => {
                     answer_all(envelopes, answers);
                     return Ok(());
                 }
                 Err(WriteError::Ended(error)) => {
-                    answer_error(envelopes, &told(unknown, SubmitError::from(&error)));
+                    self.answer_error(envelopes, &SubmitError::from(&error), unknown);
                     return Err(error);
                 }
                 // As without an outage: one that the store does not take must not harm the others.
                 Err(WriteError::Refused | WriteError::Conflict) if envelopes.len() > 1 => {
-                    for envelope in envelopes {
-                        Box::pin(self.settle(vec![envelope], unknown)).await?;
+                    let mut rest = VecDeque::from(envelopes);
+                    let mut written = Ok(());
+                    while let (Ok(()), Some(envelope)) = (&written, rest.pop_front()) {
+                        written = Box::pin(self.settle(vec![envelope], unknown, give_up)).await;
                     }
-                    return Ok(());
+                    return self.end_rest(rest, written, unknown);
                 }
                 Err(WriteError::Refused | WriteError::Conflict) => {
-                    answer_error(envelopes, &told(unknown, SubmitError::Defect));
+                    self.answer_error(envelopes, &SubmitError::Defect, unknown);
                     return Ok(());
                 }
                 Err(WriteError::Unknown) => unknown = true,
@@ -332,7 +396,7 @@ impl Writer {
             }
             if Instant::now() >= give_up {
                 self.reachable.send_replace(false);
-                answer_error(envelopes, &told(unknown, SubmitError::StoreUnavailable));
+                self.answer_error(envelopes, &SubmitError::StoreUnavailable, unknown);
                 return Ok(());
             }
             sleep(Duration::from_millis(self.limits.settle_pause_ms)).await;
@@ -340,20 +404,9 @@ impl Writer {
     }
 }
 
-/// An outcome that may exist is called unknown, whatever else went wrong.
-fn told(unknown: bool, error: SubmitError) -> SubmitError {
-    if unknown { SubmitError::OutcomeUnknown } else { error }
-}
-
 fn answer_all(envelopes: Vec<Envelope>, answers: Vec<Result<Answer, SubmitError>>) {
     for (envelope, answer) in envelopes.into_iter().zip(answers) {
         envelope.answer(answer);
-    }
-}
-
-fn answer_error(envelopes: Vec<Envelope>, error: &SubmitError) {
-    for envelope in envelopes {
-        envelope.answer(Err(error.clone()));
     }
 }
 

@@ -179,8 +179,8 @@ impl Store for FaultyStore {
         self.inner.trim_mark_ms().await
     }
 
-    async fn raise_trim_mark(&self, mark_ms: u64) -> Result<(), StoreError> {
-        self.inner.raise_trim_mark(mark_ms).await
+    async fn raise_trim_mark(&self, leader_id: Uuid, mark_ms: u64) -> Result<bool, StoreError> {
+        self.inner.raise_trim_mark(leader_id, mark_ms).await
     }
 
     async fn trim(

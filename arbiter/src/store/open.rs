@@ -1,6 +1,7 @@
 //! Opens the store that a URL names.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use database::{DatabaseConfig, Migration, Migrations, OpenError, Url, open_postgres, open_sqlite};
 
@@ -22,7 +23,11 @@ const SQLITE: Migrations = migrations!("sqlite": 1 "0001_entitlements");
 const POSTGRES: Migrations = migrations!("postgres": 1 "0001_entitlements");
 
 /// Opens the store once; see [`database::open_with_retry`] for waiting.
-pub(crate) async fn open(url: &Url, config: &DatabaseConfig) -> Result<SharedStore, OpenError> {
+pub(crate) async fn open(
+    url: &Url,
+    config: &DatabaseConfig,
+    commit_timeout: Duration,
+) -> Result<SharedStore, OpenError> {
     match url {
         Url::Sqlite(path) => {
             let store = SqliteStore::new(open_sqlite(path, &config.sqlite(), SQLITE).await?).await;
@@ -31,7 +36,7 @@ pub(crate) async fn open(url: &Url, config: &DatabaseConfig) -> Result<SharedSto
         }
         Url::Postgres(connect) => {
             let pool = open_postgres(connect, &config.postgres(), POSTGRES).await?;
-            Ok(Arc::new(PostgresStore::new(pool)) as Arc<dyn Store>)
+            Ok(Arc::new(PostgresStore::new(pool, commit_timeout)) as Arc<dyn Store>)
         }
     }
 }

@@ -3,6 +3,8 @@
 mod commit;
 mod lease;
 
+use std::time::Duration;
+
 use async_trait::async_trait;
 use sqlx::postgres::PgRow;
 use sqlx::{Connection, PgConnection, PgPool, Row};
@@ -68,11 +70,13 @@ pub(super) struct PostgresStore {
     /// The connection that commits, out of its pool: a pool asks a connection whether it lives each time that it gets it back,
     /// which is a round trip. None before the first commit, and after one that left the connection in doubt.
     committing: Mutex<Option<PgConnection>>,
+    /// How long a commit may take. What became of one that took longer is not known.
+    commit_timeout: Duration,
 }
 
 impl PostgresStore {
-    pub(super) fn new(pool: PgPool) -> Self {
-        Self { pool, committing: Mutex::new(None) }
+    pub(super) fn new(pool: PgPool, commit_timeout: Duration) -> Self {
+        Self { pool, committing: Mutex::new(None), commit_timeout }
     }
 }
 
@@ -154,7 +158,14 @@ impl Store for PostgresStore {
             // Taken before the statement, so that failing to get one is known to have written nothing.
             None => self.pool.acquire().await.map_err(StoreError::from)?.detach(),
         };
-        let committed = commit::commit(&mut connection, head, batch).await;
+        // The connection is dropped then, and the server left to itself: only a new epoch, which waits for it, may tell.
+        let committed =
+            match tokio::time::timeout(self.commit_timeout, commit::commit(&mut connection, head, batch))
+                .await
+            {
+                Ok(committed) => committed,
+                Err(_) => Err(CommitError::Unknown(sqlx::Error::Io(std::io::ErrorKind::TimedOut.into()))),
+            };
         if !matches!(
             committed,
             Err(CommitError::Unknown(_) | CommitError::Before(StoreError::Unreachable(_)))
@@ -251,9 +262,9 @@ impl Store for PostgresStore {
         Ok(read_number(&sqlx::query(shared::TRIM_MARK).fetch_one(&self.pool).await?)?.unwrap_or(0))
     }
 
-    async fn raise_trim_mark(&self, mark_ms: u64) -> Result<(), StoreError> {
-        sqlx::query(shared::RAISE_TRIM_MARK).bind(signed(mark_ms)).execute(&self.pool).await?;
-        Ok(())
+    async fn raise_trim_mark(&self, leader_id: Uuid, mark_ms: u64) -> Result<bool, StoreError> {
+        let query = sqlx::query(shared::RAISE_TRIM_MARK).bind(signed(mark_ms)).bind(leader_id);
+        Ok(query.execute(&self.pool).await?.rows_affected() == 1)
     }
 
     async fn trim(

@@ -112,8 +112,9 @@ pub(super) const LOG: &str =
 /// The time before which request ids may have been forgotten.
 pub(super) const TRIM_MARK: &str = "SELECT trim_mark_ms FROM head";
 
-/// Raises that time; it never goes back.
-pub(super) const RAISE_TRIM_MARK: &str = "UPDATE head SET trim_mark_ms = $1 WHERE trim_mark_ms < $1";
+/// Raises that time, which never goes back, for the process that leads.
+pub(super) const RAISE_TRIM_MARK: &str = "
+    UPDATE head SET trim_mark_ms = CASE WHEN trim_mark_ms < $1 THEN $1 ELSE trim_mark_ms END WHERE leader_id = $2";
 
 /// The next request ids, with the times at which they were decided. One that names a reservation is known as long as that
 /// is: were it forgotten, another reservation could be opened under it.

@@ -257,12 +257,9 @@ impl Store for SqliteStore {
         Ok(read_number(&row)?.unwrap_or(0))
     }
 
-    async fn raise_trim_mark(&self, mark_ms: u64) -> Result<(), StoreError> {
-        sqlx::query(shared::RAISE_TRIM_MARK)
-            .bind(signed(mark_ms))
-            .execute(&mut *self.writer().await?)
-            .await?;
-        Ok(())
+    async fn raise_trim_mark(&self, leader_id: Uuid, mark_ms: u64) -> Result<bool, StoreError> {
+        let query = sqlx::query(shared::RAISE_TRIM_MARK).bind(signed(mark_ms)).bind(leader_id);
+        Ok(query.execute(&mut *self.writer().await?).await?.rows_affected() == 1)
     }
 
     async fn trim(

@@ -83,5 +83,5 @@ impl TestStore {
 
 async fn open_now(url: &Url) -> SharedStore {
     let Defaults { database } = Defaults::parse_from(["test"]);
-    open(url, &database).await.expect("the store opens")
+    open(url, &database, std::time::Duration::from_secs(30)).await.expect("the store opens")
 }

@@ -14,6 +14,7 @@ mod proxy;
 mod takeover;
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use gameshelf::errors::{Reason, metadata_of, reason_of};
 use gameshelf::proto::arbiter::v1::{Commit, GrantRequest, GrantResponse};
@@ -239,4 +240,42 @@ async fn an_outcome_that_was_applied_is_called_unknown_while_the_store_is_away()
 #[tokio::test]
 async fn an_outcome_that_was_not_applied_is_called_unknown_while_the_store_is_away() {
     an_outcome_is_called_unknown(Fate::Dropped(Aftermath::Outage), false).await;
+}
+
+#[tokio::test]
+async fn a_repeat_during_the_outage_is_not_told_that_nothing_was_written() {
+    let options = ["--settle-timeout-ms", "100", "--database-connect-timeout-ms", "1500"];
+    let setup = Setup::new(&options).await;
+    setup.proxy.next_commits([Fate::Unanswered(Aftermath::Outage)]);
+    let request = grant("c", "game");
+    let status = setup.arbiter.ask(&request).await.expect_err("nobody knows yet");
+    assert_eq!(reason_of(&status), Some(Reason::OutcomeUnknown));
+    // It was written; this process knows that it may have been.
+    let status = setup.arbiter.ask(&request).await.expect_err("nobody knows yet");
+    assert_eq!(reason_of(&status), Some(Reason::OutcomeUnknown), "{}", status.message());
+}
+
+#[tokio::test]
+async fn with_the_defaults_an_unknown_outcome_is_told_before_a_callers_deadline() {
+    let setup = Setup::new(&[]).await;
+    setup.proxy.next_commits([Fate::Unanswered(Aftermath::Outage)]);
+    let request = grant("c", "game");
+    let told = tokio::time::timeout(Duration::from_secs(4), setup.arbiter.ask(&request)).await;
+    let status =
+        told.expect("it is told within twice the settle timeout of 2 s").expect_err("nobody knows yet");
+    assert_eq!(reason_of(&status), Some(Reason::OutcomeUnknown));
+}
+
+#[tokio::test]
+async fn a_server_that_falls_silent_in_a_commit_is_given_up() {
+    let options = ["--settle-timeout-ms", "100", "--database-connect-timeout-ms", "1500"];
+    let setup = Setup::new(&options).await;
+    setup.proxy.next_commits([Fate::Silent]);
+    let (request, other) = (grant("c", "game"), grant("d", "game"));
+    let told = tokio::time::timeout(Duration::from_secs(20), setup.arbiter.ask(&request)).await;
+    let status = told.expect("a commit is not waited for without end");
+    if let Err(status) = status {
+        assert_eq!(reason_of(&status), Some(Reason::OutcomeUnknown), "{status:?}");
+    }
+    outcome(setup.arbiter.ask(&other).await);
 }

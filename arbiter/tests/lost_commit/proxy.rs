@@ -27,6 +27,8 @@ pub(crate) enum Fate {
     Unanswered(Aftermath),
     /// The server has executed it when the connection is cut, and its transaction is open until it is told how to end.
     Open(oneshot::Receiver<End>),
+    /// Nothing more is heard of the server, and the connection stays, as when the network is divided.
+    Silent,
     /// The connection is cut, and the server gets it when the gate opens.
     Late(oneshot::Receiver<()>),
 }
@@ -286,6 +288,7 @@ impl Connection {
                 self.server.send(&frames).await?;
                 return Ok(Some(self));
             }
+            Fate::Silent => std::future::pending().await,
             Fate::Dropped(aftermath) => drop(self.cut(aftermath)),
             Fate::Unanswered(aftermath) => {
                 self.server.send(&frames).await?;
