@@ -70,10 +70,10 @@ impl Database {
         format!("{}@{}/{}", self.credentials, self.server, self.name)
     }
 
-    /// Waits until a transaction of this database waits for another one's end.
+    /// Waits until a new epoch of this database waits for another transaction's end.
     pub(crate) async fn until_a_transaction_waits(&mut self) {
-        const WAITING: &str =
-            "SELECT count(*) FROM pg_stat_activity WHERE datname = $1 AND wait_event_type = 'Lock'";
+        const WAITING: &str = "SELECT count(*) FROM pg_stat_activity
+            WHERE datname = $1 AND wait_event_type = 'Lock' AND query LIKE '%SET epoch%'";
         let waiting = async {
             let mut waiting: i64 = 0;
             while waiting == 0 {

@@ -130,7 +130,9 @@ pub(crate) enum Statement {
 impl Statement {
     fn of_text(sql: &[u8]) -> Self {
         let sql = String::from_utf8_lossy(sql);
-        match (sql.contains("UPDATE head SET"), sql.contains("INSERT INTO")) {
+        let advances =
+            ["UPDATE head SET revision", "UPDATE head SET epoch"].iter().any(|text| sql.contains(text));
+        match (advances, sql.contains("INSERT INTO")) {
             (true, true) => Self::Commit,
             (true, false) => Self::Epoch,
             (false, _) => Self::Other,
