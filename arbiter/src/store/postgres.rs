@@ -61,6 +61,10 @@ mod sql {
           AND past.game_id = wanted.game_id COLLATE "C" AND valid_from <= $1 AND valid_to > $1 OFFSET 0) AS p"#;
 
     pub(super) const FORGET_REQUESTS: &str = "DELETE FROM request WHERE request_id = ANY($1)";
+
+    /// A commit's plan is the same whatever it writes. Left to itself the server plans it anew each time, since it sees how long
+    /// each array is, and that takes longer than a small commit. Not so for reads: that of a snapshot depends on its limit.
+    pub(super) const PLAN_ONCE: &str = "SET plan_cache_mode = force_generic_plan";
 }
 
 /// The store on PostgreSQL.
@@ -77,6 +81,12 @@ pub(super) struct PostgresStore {
 impl PostgresStore {
     pub(super) fn new(pool: PgPool, commit_timeout: Duration) -> Self {
         Self { pool, committing: Mutex::new(None), commit_timeout }
+    }
+
+    async fn connect_to_commit(&self) -> Result<PgConnection, sqlx::Error> {
+        let mut connection = self.pool.acquire().await?.detach();
+        sqlx::query(sql::PLAN_ONCE).execute(&mut connection).await?;
+        Ok(connection)
     }
 }
 
@@ -155,8 +165,8 @@ impl Store for PostgresStore {
         let mut slot = self.committing.lock().await;
         let mut connection = match slot.take() {
             Some(connection) => connection,
-            // Taken before the statement, so that failing to get one is known to have written nothing.
-            None => self.pool.acquire().await.map_err(StoreError::from)?.detach(),
+            // Made before the statement, so that failing to get one is known to have written nothing.
+            None => self.connect_to_commit().await.map_err(StoreError::from)?,
         };
         // The connection is dropped then, and the server left to itself: only a new epoch, which waits for it, may tell.
         let committed =
