@@ -146,10 +146,14 @@ impl Cache {
     pub(crate) fn publish(&self, head: Revision, effects: &Effects) {
         let mut inner = self.inner();
         for entitlement in effects.inserted.iter().chain(&effects.replaced) {
-            inner.change(head, &entitlement.customer_id, &entitlement.game_id, Some(entitlement));
+            inner.change(head, &entitlement.customer_id, |games| games.put(entitlement));
         }
         for (customer_id, game_id) in &effects.removed {
-            inner.change(head, customer_id, game_id, None);
+            inner.change(head, customer_id, |games| games.remove(game_id));
+        }
+        // What began and ended between two revisions of the batch is in none of these, and yet it was owned for a while.
+        for ended in &effects.past {
+            inner.change(head, &ended.entitlement.customer_id, |_| {});
         }
         for stock in &effects.stocks {
             inner.stocks.insert(stock.game_id.clone(), stock.clone());
@@ -168,19 +172,15 @@ impl Cache {
 }
 
 impl Inner {
-    fn change(
-        &mut self,
-        at: Revision,
-        customer_id: &CustomerId,
-        game_id: &GameId,
-        entitlement: Option<&Arc<Entitlement>>,
-    ) {
+    fn change(&mut self, at: Revision, customer_id: &CustomerId, change: impl FnOnce(&mut CustomerGames)) {
         if let Some(loading) = self.loading.get_mut(customer_id) {
             loading.changed = true;
         }
         // Whoever reads the old list now keeps it; the guard weighs the new one when it is dropped.
         if let Some(mut games) = self.customers.peek_mut(customer_id) {
-            Arc::make_mut(&mut games).change(at, game_id, entitlement);
+            let games = Arc::make_mut(&mut games);
+            games.changed_at(at);
+            change(games);
         }
     }
 }

@@ -52,21 +52,27 @@ impl CustomerGames {
         self.games.binary_search_by(|one| one.game_id.cmp(game_id))
     }
 
-    /// Puts an entitlement into the place of its game, or takes it away.
-    pub(super) fn change(&mut self, at: Revision, game_id: &GameId, entitlement: Option<&Arc<Entitlement>>) {
-        self.since = at;
-        match (self.place(game_id), entitlement) {
-            (Ok(place), Some(entitlement)) => {
-                self.bytes += bytes_of(entitlement);
+    /// They are what they are since this revision at the earliest.
+    pub(super) fn changed_at(&mut self, revision: Revision) {
+        self.since = revision;
+    }
+
+    /// Puts an entitlement into the place of its game.
+    pub(super) fn put(&mut self, entitlement: &Arc<Entitlement>) {
+        self.bytes += bytes_of(entitlement);
+        match self.place(&entitlement.game_id) {
+            Ok(place) => {
                 self.bytes -= bytes_of(&self.games[place]);
                 self.games[place] = Arc::clone(entitlement);
             }
-            (Ok(place), None) => self.bytes -= bytes_of(&self.games.remove(place)),
-            (Err(place), Some(entitlement)) => {
-                self.bytes += bytes_of(entitlement);
-                self.games.insert(place, Arc::clone(entitlement));
-            }
-            (Err(_), None) => {}
+            Err(place) => self.games.insert(place, Arc::clone(entitlement)),
+        }
+    }
+
+    /// Takes the entitlement of a game away.
+    pub(super) fn remove(&mut self, game_id: &GameId) {
+        if let Ok(place) = self.place(game_id) {
+            self.bytes -= bytes_of(&self.games.remove(place));
         }
     }
 }

@@ -1,5 +1,5 @@
 use super::*;
-use crate::domain::{Cause, Key, Reason};
+use crate::domain::{Cause, End, Key, PastEntitlement, Reason};
 
 fn entitlement(customer_id: &str, game_id: &str, valid_from: Revision) -> Entitlement {
     Entitlement {
@@ -86,6 +86,18 @@ fn a_list_knows_since_when_it_is_the_same() {
     cache.publish(2, &inserted("d", "b", 2));
     let games = cache.customer(&"c".parse().unwrap()).1.unwrap();
     assert!(games.was_same_at(1) && games.was_same_at(2) && !games.was_same_at(0));
+}
+
+#[test]
+fn what_was_owned_only_between_two_revisions_of_a_batch_is_not_overlooked() {
+    let cache = cache(1 << 20);
+    load(&cache, "c", &["b"]);
+    let brief = Arc::new(entitlement("c", "a", 1));
+    let end = End { valid_to: 2, ended_at_ms: 0, cause: Arc::clone(&brief.cause) };
+    let past = vec![PastEntitlement { entitlement: brief, end }];
+    cache.publish(2, &Effects { past, ..Effects::default() });
+    let games = cache.customer(&"c".parse().unwrap()).1.unwrap();
+    assert!(games.was_same_at(2) && !games.was_same_at(1), "at 1 there was another game");
 }
 
 #[test]

@@ -22,7 +22,13 @@ const CACHED_GAMES_MAX: u32 = 10_000;
 /// Some of the games of a customer, in order.
 enum Games {
     Cached(Arc<CustomerGames>),
-    Read(Vec<Entitlement>),
+    Read(Vec<Arc<Entitlement>>),
+}
+
+impl Games {
+    fn read(games: Vec<Entitlement>) -> Self {
+        Self::Read(games.into_iter().map(Arc::new).collect())
+    }
 }
 
 impl Core {
@@ -65,19 +71,13 @@ impl Core {
             .games(&list.customer_id, pinned, after.as_ref(), list.page_size)
             .await
             .map_err(|error| errors::store(&error))?;
-        let (entitlements, more, last) = match &games {
-            Games::Cached(games) => {
-                let rest = games.after(after.as_ref());
-                let page = &rest[..rest.len().min(size)];
-                let entitlements: Vec<_> = page.iter().map(|one| responses::entitlement(one)).collect();
-                (entitlements, rest.len() > size, page.last().map(|one| one.game_id.clone()))
-            }
-            Games::Read(read) => {
-                let page = &read[..read.len().min(size)];
-                let entitlements: Vec<_> = page.iter().map(responses::entitlement).collect();
-                (entitlements, read.len() > size, page.last().map(|one| one.game_id.clone()))
-            }
+        let rest = match &games {
+            Games::Cached(games) => games.after(after.as_ref()),
+            Games::Read(games) => games,
         };
+        let page = &rest[..rest.len().min(size)];
+        let (more, last) = (rest.len() > size, page.last().map(|one| one.game_id.clone()));
+        let entitlements = page.iter().map(|one| responses::entitlement(one)).collect();
         let next = last.filter(|_| more).map(|after| PageStart { revision: at, after_revision: 0, after });
         let next_page_token = next.map(|next| next.encode(&scope)).unwrap_or_default();
         let provenance = Some(self.provenance(at, list.asked)?);
@@ -100,13 +100,14 @@ impl Core {
         }
         // A revision that was asked for must be shown, even if it is the newest one by now: a load begins at what is newest then.
         if pinned.is_some() || after.is_some() {
-            return Ok((at, Games::Read(self.store.list(at, customer_id, after, page_size + 1).await?)));
+            let games = self.store.list(at, customer_id, after, page_size + 1).await?;
+            return Ok((at, Games::read(games)));
         }
         let load = self.cache.begin_load(customer_id);
         let at = load.at;
         let games = self.store.list(at, customer_id, None, CACHED_GAMES_MAX + 1).await?;
         if games.len() > CACHED_GAMES_MAX as usize {
-            return Ok((at, Games::Read(games)));
+            return Ok((at, Games::read(games)));
         }
         Ok((at, Games::Cached(load.finish(games))))
     }

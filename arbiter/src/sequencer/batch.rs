@@ -34,6 +34,8 @@ pub(super) struct Terms<'a> {
     pub(super) now_ms: u64,
     pub(super) rules: &'a Rules,
     pub(super) retention: &'a Retention,
+    /// What was to be written with these requests by a COMMIT whose answer was lost. Found in the store just so, it was.
+    pub(super) tried: &'a HashMap<RequestId, Arc<StoredRequest>>,
 }
 
 /// What to write, and what to answer once it is written: one answer for each item, in order.
@@ -49,6 +51,7 @@ pub(super) struct Decided {
 ///
 /// A request id that has an outcome, stored (`known`) or made earlier in this batch, gets that outcome again and has no
 /// effect. A request that changes something takes the next revision; one that changes nothing, or is refused, takes none.
+/// An outcome that this very request wrote, by a COMMIT whose answer was lost, is no repeat.
 pub(super) fn decide_batch(
     own: &[OwnItem],
     items: &[Item<'_>],
@@ -60,8 +63,13 @@ pub(super) fn decide_batch(
     for item in own {
         deciding.decide(item.request_id, &item.command, "");
     }
-    let mut known: HashMap<RequestId, Arc<StoredRequest>> =
-        known.into_iter().map(|request| (request.request_id, Arc::new(request))).collect();
+    let mut known: HashMap<RequestId, Known> = known
+        .into_iter()
+        .map(|request| {
+            let is_own = terms.tried.get(&request.request_id).is_some_and(|tried| **tried == request);
+            (request.request_id, Known { request: Arc::new(request), is_own })
+        })
+        .collect();
     let mut answers = Vec::with_capacity(items.len());
     for item in items {
         answers.push(deciding.answer(item, &mut known));
@@ -70,6 +78,13 @@ pub(super) fn decide_batch(
     let mut batch = deciding.batch;
     batch.effects = deciding.state.into_effects();
     Decided { batch, answers, unproven }
+}
+
+/// An outcome that there is under a request id.
+struct Known {
+    request: Arc<StoredRequest>,
+    /// Whether the next request of this id is the one that wrote it.
+    is_own: bool,
 }
 
 struct Deciding<'a> {
@@ -84,15 +99,19 @@ impl Deciding<'_> {
     fn answer(
         &mut self,
         item: &Item<'_>,
-        known: &mut HashMap<RequestId, Arc<StoredRequest>>,
+        known: &mut HashMap<RequestId, Known>,
     ) -> Result<Answer, SubmitError> {
-        self.terms.retention.check(item.request_id, self.terms.now_ms)?;
-        if let Some(earlier) = known.get(&item.request_id) {
-            return if earlier.content_hash == item.content_hash {
-                Ok(Answer { outcome: earlier.outcome.clone(), replayed: true })
-            } else {
-                Err(SubmitError::RequestIdReused)
-            };
+        let earlier = known.get_mut(&item.request_id);
+        // What this request wrote is the truth, even if its id expired while that was found out.
+        if !earlier.as_ref().is_some_and(|earlier| earlier.is_own) {
+            self.terms.retention.check(item.request_id, self.terms.now_ms)?;
+        }
+        if let Some(Known { request, is_own }) = earlier {
+            if request.content_hash != item.content_hash {
+                return Err(SubmitError::RequestIdReused);
+            }
+            let replayed = !std::mem::take(is_own);
+            return Ok(Answer { outcome: request.outcome.clone(), replayed });
         }
         let outcome = self.decide(item.request_id, item.command, item.traceparent);
         let request = Arc::new(StoredRequest {
@@ -101,7 +120,7 @@ impl Deciding<'_> {
             outcome: outcome.clone(),
             decided_at_ms: self.terms.now_ms,
         });
-        known.insert(item.request_id, Arc::clone(&request));
+        known.insert(item.request_id, Known { request: Arc::clone(&request), is_own: false });
         self.batch.requests.push(request);
         Ok(Answer { outcome, replayed: false })
     }

@@ -40,24 +40,25 @@ pub(super) fn needs(own: &[OwnItem], items: &[Item<'_>]) -> Needs {
 }
 
 impl<'a> Sources<'a> {
+    /// The state before a batch as far as the cache knows it; what it does not know is assumed to be absent.
+    pub(super) fn assume(&self, needs: &Needs) -> State<'a> {
+        let mut state = State::new(self.stocks);
+        self.know_cached(&mut state, needs);
+        state
+    }
+
     /// The state before a batch, and the outcomes of those of its requests that were decided before.
     pub(super) async fn gather(
         &self,
         mut needs: Needs,
         request_ids: &[RequestId],
-        look: Look,
     ) -> Result<(State<'a>, Vec<StoredRequest>), StoreError> {
         let mut state = State::new(self.stocks);
-        if look == Look::AtStore {
-            self.gather_reservations(&mut state, &mut needs).await?;
-            for subject in &needs.last_changes {
-                state.know_last_change(subject.clone(), self.store.last_change(subject).await?);
-            }
+        self.gather_reservations(&mut state, &mut needs).await?;
+        for subject in &needs.last_changes {
+            state.know_last_change(subject.clone(), self.store.last_change(subject).await?);
         }
         let unknown = self.know_cached(&mut state, &needs);
-        if look == Look::AtCache {
-            return Ok((state, Vec::new()));
-        }
         let loaded = self.store.load(request_ids, &unknown).await?;
         let mut found: HashMap<Key, _> =
             loaded.entitlements.into_iter().map(|one| (one.key(), Arc::new(one))).collect();

@@ -30,8 +30,8 @@ use super::request::{Answer, SubmitError};
 use super::retention::Retention;
 use super::{Lead, SequencerError, SequencerLimits};
 use crate::cache::Cache;
-use crate::domain::{GameId, Outcome, RequestId, Stock};
-use crate::store::{CommitError, Head, SharedStore, StoreError};
+use crate::domain::{GameId, RequestId, Stock};
+use crate::store::{CommitError, Head, SharedStore, StoreError, StoredRequest};
 use crate::watch::Hub;
 
 /// A store that answers at all gets at least this long to do it, however little time is left.
@@ -60,8 +60,8 @@ pub(super) struct Writer {
     doubt: Doubt,
     /// For how many more batches the store is asked before they are decided.
     look_first: u32,
-    /// What this batch tried to write by a COMMIT whose answer was lost: found in the store, it is no repeat.
-    unsettled: HashMap<RequestId, Outcome>,
+    /// What this batch tried to write by a COMMIT whose answer was lost.
+    unsettled: HashMap<RequestId, Arc<StoredRequest>>,
     environment: Environment,
     limits: SequencerLimits,
     metrics: Arc<Metrics>,
@@ -230,13 +230,9 @@ impl Writer {
             decided => decided,
         };
         let mut decided = decided?;
-        for (answer, item) in decided.answers.iter_mut().zip(&items) {
-            // The first one only: the same request twice in a batch is a repeat all the same.
-            if let Ok(answer) = answer
-                && self.unsettled.remove(&item.request_id).is_some_and(|tried| tried == answer.outcome)
-            {
-                answer.replayed = false;
-            }
+        for item in &items {
+            // Whoever comes after it under the same id repeats it.
+            self.unsettled.remove(&item.request_id);
         }
         let answers = std::mem::take(&mut decided.answers);
         self.publish(decided);
@@ -251,20 +247,25 @@ impl Writer {
     ) -> Result<Decided, WriteError> {
         let now_ms = self.environment.clock.unix_ms();
         let own = self.expiry.due(&self.store, &*self.environment.random, now_ms).await?;
-        let ids: Vec<RequestId> = items.iter().map(|item| item.request_id).collect();
         let needs = needs(&own, items);
         let rules = self.limits.rules;
-        let terms = Terms { head: self.head.revision, now_ms, rules: &rules, retention: &self.retention };
+        let terms = Terms {
+            head: self.head.revision,
+            now_ms,
+            rules: &rules,
+            retention: &self.retention,
+            tried: &self.unsettled,
+        };
         let sources = Sources { store: &self.store, cache: &self.cache, stocks: &self.stocks };
         if look == Look::AtCache && needs.is_only_keys() {
-            let (state, known) = sources.gather(needs.clone(), &ids, Look::AtCache).await?;
-            let decided = decide_batch(&own, items, known, state, terms);
+            let decided = decide_batch(&own, items, Vec::new(), sources.assume(&needs), terms);
             if decided.unproven.is_empty() {
                 self.commit(envelopes, &decided).await?;
                 return Ok(decided);
             }
         }
-        let (state, known) = sources.gather(needs, &ids, Look::AtStore).await?;
+        let ids: Vec<RequestId> = items.iter().map(|item| item.request_id).collect();
+        let (state, known) = sources.gather(needs, &ids).await?;
         let decided = decide_batch(&own, items, known, state, terms);
         self.commit(envelopes, &decided).await?;
         Ok(decided)
@@ -325,7 +326,7 @@ impl Writer {
             CommitError::Unknown(error) => {
                 tracing::error!(%error, "the answer to COMMIT was lost");
                 let tried = decided.batch.requests.iter();
-                self.unsettled.extend(tried.map(|one| (one.request_id, one.outcome.clone())));
+                self.unsettled.extend(tried.map(|one| (one.request_id, Arc::clone(one))));
                 self.settled = false;
                 WriteError::Unknown
             }

@@ -140,6 +140,8 @@ impl History {
     }
 
     async fn ask(&mut self, drafts: Vec<Draft>) {
+        // A request that comes again does not come in the same millisecond: what it wrote itself is told apart by that.
+        self.clock.advance(1);
         let now_ms = self.clock.now_ms();
         self.passed = false;
         let requests: Vec<_> = drafts.into_iter().map(|draft| self.request(draft, now_ms)).collect();

@@ -9,6 +9,8 @@ on_both_stores!(
     what_ends_by_itself_harms_no_request,
     a_lost_answer_is_settled_with_one_effect,
     a_repeat_is_called_one_though_an_answer_was_lost,
+    a_repeat_of_what_changed_nothing_is_called_one_though_an_answer_was_lost,
+    a_repeat_in_a_batch_that_is_taken_apart_while_it_is_settled_is_called_one,
     an_unreachable_store_is_told_and_recovers,
     whoever_is_taken_over_commits_nothing_more,
     whoever_is_taken_over_does_not_settle_by_leading_again,
@@ -111,6 +113,37 @@ async fn a_repeat_is_called_one_though_an_answer_was_lost(test: TestStore) {
     }
 }
 
+async fn a_repeat_of_what_changed_nothing_is_called_one_though_an_answer_was_lost(test: TestStore) {
+    let (store, shared) = faulty(&test, &[]);
+    let clock = TestClock::new();
+    let running = start_with(&shared, Setup::with_clock(&clock)).await;
+    let five_copies = || {
+        let game_id = "g".parse().unwrap();
+        command(vec![Operation::SetStock { game_id, amount: StockAmount::Total(5) }])
+    };
+    assert_eq!(running.ask(id(1), five_copies()).await, accepted(1, &[true], false));
+    assert_eq!(running.ask(id(2), five_copies()).await, accepted(1, &[false], false));
+    clock.advance(1);
+    // Decided anew it would have the same outcome at the same revision.
+    store.push_fault(Fault::LostBefore);
+    assert_eq!(running.ask(id(2), five_copies()).await, accepted(1, &[false], true));
+    for (number, fault) in [(3, Fault::LostBefore), (4, Fault::LostAfter)] {
+        store.push_fault(fault);
+        assert_eq!(running.ask(id(number), five_copies()).await, accepted(1, &[false], false));
+    }
+    running.stop().await.unwrap();
+}
+
+async fn a_repeat_in_a_batch_that_is_taken_apart_while_it_is_settled_is_called_one(test: TestStore) {
+    let (_, store) = faulty(&test, &[Fault::LostBefore, Fault::RefusedTogether]);
+    let running = start(&store).await;
+    let twice = || (id(1), revoke("c", &["g"], Skip));
+    let answers = running.ask_together(vec![twice(), twice(), (id(2), grant("d", &["g"], Refuse))]).await;
+    let expected = [accepted(0, &[false], false), accepted(0, &[false], true), accepted(1, &[true], false)];
+    assert_eq!(answers, expected);
+    running.stop().await.unwrap();
+}
+
 async fn a_lost_answer_is_settled_with_one_effect(test: TestStore) {
     let faults = [Fault::LostAfter, Fault::LostBefore, Fault::LostBefore, Fault::LostAfter];
     let store: SharedStore = Arc::new(FaultyStore::new(Arc::clone(&test.store), &faults));
@@ -131,7 +164,7 @@ async fn an_unreachable_store_is_told_and_recovers(test: TestStore) {
     let shared: SharedStore = store.clone();
     let running = start_with(
         &shared,
-        Setup { limits: SequencerLimits { settle_timeout_ms: 20, ..LIMITS }, ..Setup::default() },
+        Setup { limits: SequencerLimits { settle_timeout_ms: 2_000, ..LIMITS }, ..Setup::default() },
     )
     .await;
     let refused = running.ask(id(1), grant("c", &["g"], Refuse)).await;
