@@ -1,6 +1,7 @@
 # shellcheck shell=bash
 # A PostgreSQL of the tests' own: a new cluster in a temporary directory, on a free port of 127.0.0.1 alone. Its
-# settings for durability stay as they are, since the arbiter refuses to start without them.
+# settings for durability stay as they are, since the arbiter refuses to start without them. Others may be given, as
+# options of the server, in GAMESHELF_TEST_POSTGRES_OPTIONS: "-c shared_buffers=2GB".
 
 POSTGRES_DIRECTORY=""
 POSTGRES_BIN=""
@@ -61,7 +62,8 @@ postgres_start() {
     postgres_as_user "$POSTGRES_BIN/initdb" --pgdata=cluster --username=gameshelf --encoding=UTF8 --locale=C \
       --auth=scram-sha-256 --pwfile=password >initdb.log 2>&1 || { cat initdb.log; exit 1; }
     postgres_as_user "$POSTGRES_BIN/pg_ctl" --pgdata=cluster --log=server.log --wait --timeout=60 --silent \
-      --options="-p $port -c listen_addresses=127.0.0.1 -c unix_socket_directories='' -c max_connections=300" \
+      --options="-p $port -c listen_addresses=127.0.0.1 -c unix_socket_directories='' -c max_connections=300 \
+        ${GAMESHELF_TEST_POSTGRES_OPTIONS:-}" \
       start || { cat server.log; exit 1; }
   )
   export GAMESHELF_TEST_POSTGRES_URL="postgres://gameshelf:$password@127.0.0.1:$port/postgres"

@@ -120,7 +120,7 @@ pub(super) fn event(event: Event, store: Token) -> wire::WatchResponse {
             commits: commits.iter().map(|commit_| commit(commit_)).collect(),
         }),
         Event::Bookmark { revision } => {
-            WireEvent::Bookmark(wire::Bookmark { revision, token: token(revision) })
+            WireEvent::Bookmark(wire::Bookmark { revision, token: token(revision), digests: None })
         }
     };
     wire::WatchResponse { event: Some(event) }

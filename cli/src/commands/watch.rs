@@ -94,7 +94,7 @@ struct ChangeJson<'a> {
 pub(crate) async fn run(options: Options, clients: &Clients, output: Output) -> Result<(), Failure> {
     let start = match (&options.after, options.snapshot) {
         (Some(token), _) => Start::AfterToken(token.clone()),
-        (None, true) => Start::Snapshot(SnapshotStart {}),
+        (None, true) => Start::Snapshot(SnapshotStart::default()),
         (None, false) => Start::AfterToken(tell_start(clients, output).await?),
     };
     let mut watch = Watch { start, told: 0, limit: options.limit, output };
@@ -130,7 +130,9 @@ impl Watch {
         let mut alone_since = None;
         while !self.is_done() {
             let mut client = clients.arbiter_streams()?;
-            let opened = client.watch(WatchRequest { start: Some(self.start.clone()) }).await;
+            let opened = client
+                .watch(WatchRequest { start: Some(self.start.clone()), ..WatchRequest::default() })
+                .await;
             let ended = match opened {
                 Ok(stream) => {
                     let (heard, ended) = self.tell(stream.into_inner()).await?;

@@ -110,14 +110,15 @@ impl Follower {
 
     async fn rebuild(&mut self) -> Result<Infallible, Ended> {
         let generation = self.store.begin_build().await?;
-        let reader = self.open(Start::Snapshot(SnapshotStart {})).await?;
+        let reader = self.open(Start::Snapshot(SnapshotStart::default())).await?;
         self.status.set_link(Link::Building);
         tracing::info!("the copy is built from a snapshot");
         self.follow(reader, Progress::Building { revision: None }, generation).await
     }
 
     async fn open(&mut self, start: Start) -> Result<Reader, Ended> {
-        let response = self.arbiter.watch(WatchRequest { start: Some(start) }).await?;
+        let response =
+            self.arbiter.watch(WatchRequest { start: Some(start), ..WatchRequest::default() }).await?;
         Ok(Reader::start(response.into_inner(), self.options.silence_max, self.options.queue_max))
     }
 

@@ -283,14 +283,17 @@ impl Tail {
         let new: Vec<_> =
             new.take_while(|commit| commit.revision <= head.revision).take(world.message_commits).collect();
         let Some(last) = new.last() else {
-            let bookmark = Bookmark { revision: sent.revision, token: sent.to_string() };
+            let bookmark = Bookmark { revision: sent.revision, token: sent.to_string(), digests: None };
             return (Event::Bookmark(bookmark), sent);
         };
         let to = sent.at(last.revision);
         let kept = new.into_iter().filter(|commit| Some(commit.revision) != world.left_out);
         let commits: Vec<_> = kept.cloned().collect();
         let Some(last) = commits.last() else {
-            return (Event::Bookmark(Bookmark { revision: to.revision, token: to.to_string() }), to);
+            return (
+                Event::Bookmark(Bookmark { revision: to.revision, token: to.to_string(), digests: None }),
+                to,
+            );
         };
         let token = to.at(last.revision).to_string();
         (Event::Commits(Commits { commits, token }), to)

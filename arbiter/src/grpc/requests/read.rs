@@ -147,6 +147,10 @@ pub(in super::super) fn watch(request: &wire::WatchRequest) -> Result<WatchStart
         Some(wire::watch_request::Start::AfterToken(token)) => {
             parse(&mut fields, "after_token", token).map(WatchStart::After)
         }
+        Some(wire::watch_request::Start::Earliest(_)) => {
+            fields.wrong("earliest", "is not served yet");
+            None
+        }
     };
     fields.finish(start)
 }
