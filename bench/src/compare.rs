@@ -28,18 +28,26 @@ pub(crate) struct Bench {
     pub(crate) settings: Settings,
     pub(crate) progress: Progress,
     postgres: OnceCell<Rc<Postgres>>,
+    /// Settings of that server, where this run starts it.
+    postgres_options: Option<String>,
 }
 
 impl Bench {
     pub(crate) fn new(settings: Settings, progress: Progress) -> Self {
-        Self { settings, progress, postgres: OnceCell::new() }
+        Self { settings, progress, postgres: OnceCell::new(), postgres_options: None }
+    }
+
+    /// The PostgreSQL of this run, where it starts one, has these settings.
+    pub(crate) fn with_postgres_options(self, options: String) -> Self {
+        Self { postgres_options: Some(options), ..self }
     }
 
     pub(crate) fn postgres(&self) -> anyhow::Result<Rc<Postgres>> {
         if let Some(postgres) = self.postgres.get() {
             return Ok(Rc::clone(postgres));
         }
-        let postgres = Postgres::open(self.settings.postgres_url.as_deref())?;
+        let postgres =
+            Postgres::open(self.settings.postgres_url.as_deref(), self.postgres_options.as_deref())?;
         Ok(Rc::clone(self.postgres.get_or_init(|| postgres)))
     }
 }

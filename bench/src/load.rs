@@ -18,9 +18,10 @@ use lane::Log;
 
 pub(crate) use client::Client;
 pub(crate) use closed::closed;
+pub(crate) use connection::{Connection, Method};
 pub(crate) use open::{Opened, Schedule};
 pub(crate) use remote::{Protocol, Remote, Shape};
-pub(crate) use template::{Template, placeholder};
+pub(crate) use template::{Template, framed, placeholder};
 
 /// One who calls, again and again.
 pub(crate) trait Caller: Send + 'static {

@@ -4,6 +4,7 @@
 //! requests are in flight as asked for, or an open one, in which they are sent at a given rate.
 
 mod compare;
+mod copies;
 mod growth;
 mod load;
 mod progress;
@@ -24,9 +25,10 @@ use mesh::process::run_service;
 use mimalloc::MiMalloc;
 
 use crate::compare::{Bench, OpenLoop};
+use crate::copies::CopiesSettings;
 use crate::progress::Progress;
 use crate::report::Report;
-use crate::servers::{ArbiterArguments, NoopArguments};
+use crate::servers::{ArbiterArguments, GameListArguments, NoopArguments};
 use crate::settings::Settings;
 
 /// Much of what a request costs is memory that is taken and given back: this one is faster at it than the system's.
@@ -47,11 +49,16 @@ enum Command {
     Compare(Compare),
     /// Measure grants while the tables grow, beside a shared database of the same size
     Growth(Growth),
+    /// Measure Watch, the copies that follow it, and imports
+    Copies(Copies),
     /// Measure which threads and connections of the load get most out of a server that does nothing
     Tune(Settings),
     /// Serve the arbiter.
     #[command(hide = true)]
     Arbiter(Box<ArbiterArguments>),
+    /// Serve customers' games.
+    #[command(hide = true)]
+    GameList(Box<GameListArguments>),
     /// Serve answers that cost nothing.
     #[command(hide = true)]
     Noop(NoopArguments),
@@ -78,6 +85,11 @@ struct Compare {
     printing: Printing,
 }
 
+/// A fifth of a machine of 24 GB for its buffers, and a log that is not full every few seconds: what PostgreSQL's documentation advises
+/// for a server of its own, in place of settings that are made to start anywhere. Nothing of it makes a commit less durable.
+const SIZED: &str =
+    "-c shared_buffers=4GB -c max_wal_size=16GB -c checkpoint_timeout=30min -c wal_compression=lz4";
+
 #[derive(clap::Args)]
 struct Growth {
     #[command(flatten)]
@@ -87,8 +99,25 @@ struct Growth {
     #[arg(long, value_name = "COUNT", value_delimiter = ',', default_values_t = [100_000, 1_000_000, 10_000_000])]
     entitlements: Vec<u64>,
 
+    /// Settings of the PostgreSQL that is started, for both sides: one whose memory and log are made for tables of this size
+    #[arg(long, value_name = "OPTIONS", allow_hyphen_values = true, default_value = SIZED)]
+    postgres_options: String,
+
     #[command(flatten)]
     printing: Printing,
+}
+
+#[derive(clap::Args)]
+struct Copies {
+    #[command(flatten)]
+    settings: Settings,
+
+    #[command(flatten)]
+    wanted: CopiesSettings,
+
+    /// How to print what was measured
+    #[arg(long, value_enum, default_value_t = Output::Table)]
+    output: Output,
 }
 
 #[derive(clap::Args)]
@@ -129,8 +158,25 @@ fn main() -> ExitCode {
                 .and_then(|report| print(&report, &arguments.printing))
         }
         Command::Growth(arguments) => {
-            let bench = Bench::new(arguments.settings, Progress::new());
+            let bench = Bench::new(arguments.settings, Progress::new())
+                .with_postgres_options(arguments.postgres_options);
             print(&growth::growth(&bench, &arguments.entitlements), &arguments.printing)
+        }
+        Command::GameList(game_list) => {
+            let GameListArguments { process, config } = *game_list;
+            return run_service("game-list", &process, |environment, listener, shutdown| {
+                game_list::run(config, environment, listener, shutdown)
+            });
+        }
+        Command::Copies(arguments) => {
+            let bench = Bench::new(arguments.settings, Progress::new());
+            copies::copies(&bench, &arguments.wanted).and_then(|figures| {
+                match arguments.output {
+                    Output::Table => println!("{}", figures.text()),
+                    Output::Json => println!("{}", serde_json::to_string_pretty(&figures)?),
+                }
+                Ok(figures.is_complete())
+            })
         }
         Command::Tune(settings) => tune::tune(&settings).map(|()| true),
     };

@@ -4,13 +4,15 @@ mod arbiter;
 mod child;
 mod collector;
 mod etcd;
+mod game_list;
 mod noop;
 mod postgres;
 mod process;
 mod script;
 
-pub(crate) use arbiter::{Arbiter, ArbiterArguments, Store, protocol};
+pub(crate) use arbiter::{Arbiter, ArbiterArguments, GRANT, Store, cause, grant, protocol};
 pub(crate) use etcd::Etcd;
+pub(crate) use game_list::{GameList, GameListArguments};
 pub(crate) use noop::{Noop, NoopArguments, Runtime, Stack, serve as serve_noop};
 pub(crate) use postgres::{Database, Postgres};
 pub(crate) use process::{Process, Usage};

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 
 use anyhow::{Context, bail, ensure};
 use bytes::{Buf, Bytes, BytesMut};
+use h2::RecvStream;
 use h2::client::SendRequest;
 use http::{HeaderMap, HeaderValue, Method as Verb, Request, Version, header};
 use tokio::net::TcpStream;
@@ -32,17 +33,45 @@ impl Method {
 #[derive(Clone, Debug)]
 pub(crate) struct Connection {
     sender: SendRequest<Bytes>,
+    address: SocketAddr,
 }
+
+/// How much a server may send on a stream, and on all of a connection, before it is read.
+const STREAM_WINDOW: u32 = 1 << 20;
+const CONNECTION_WINDOW: u32 = 16 << 20;
 
 impl Connection {
     /// Connects; the connection lives on a task of its own until the last clone is dropped.
     pub(crate) async fn open(address: SocketAddr) -> anyhow::Result<Self> {
         let stream = TcpStream::connect(address).await.context("the server cannot be reached")?;
         stream.set_nodelay(true)?;
-        let (sender, connection) = h2::client::handshake(stream).await?;
+        let (sender, connection) = h2::client::Builder::new()
+            .initial_window_size(STREAM_WINDOW)
+            .initial_connection_window_size(CONNECTION_WINDOW)
+            .handshake(stream)
+            .await?;
         // Its error is seen by the calls that it fails.
         tokio::spawn(async move { connection.await.ok() });
-        Ok(Self { sender })
+        Ok(Self { sender, address })
+    }
+
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Sends one message with its prefix, and gives the stream of the answer's.
+    pub(crate) async fn open_stream(
+        &mut self,
+        method: &Method,
+        message: Bytes,
+    ) -> anyhow::Result<RecvStream> {
+        futures_util::future::poll_fn(|context| self.sender.poll_ready(context)).await?;
+        let (answer, mut body) = self.sender.send_request(method.head.clone(), false)?;
+        body.send_data(message, true)?;
+        let (head, body) = answer.await?.into_parts();
+        ensure!(head.status.is_success(), "the server answered with {}", head.status);
+        ensure!(!head.headers.contains_key("grpc-status"), "{}", status_text(&head.headers));
+        Ok(body)
     }
 
     /// Sends one message with its prefix, and gives the message of the answer.

@@ -28,7 +28,7 @@ pub(crate) struct ArbiterArguments {
 }
 
 /// Where an arbiter keeps its data.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub(crate) enum Store {
     Postgres,
     Sqlite,
@@ -97,10 +97,22 @@ impl Arbiter {
     pub(crate) fn fill(&self, prefix: &str, customers: Range<u64>, games: u64) -> anyhow::Result<()> {
         grant_all(&Client::open(self.address())?, prefix, customers, games)
     }
+
+    /// Gives games one by one, each by a commit of its own, to customers who get a hundred each.
+    pub(crate) fn fill_singly(&self, prefix: &str, commits: u64) -> anyhow::Result<()> {
+        let requests = (0..commits).map(|number| {
+            let customer = customer_name(prefix, number / GAMES_SINGLY);
+            grant(Uuid::now_v7().to_string(), customer, vec![game_name(number % GAMES_SINGLY)])
+        });
+        Client::open(self.address())?.call_all(GRANT, requests)
+    }
 }
 
+/// Games of each customer that gets them one by one.
+const GAMES_SINGLY: u64 = 100;
+
 const GET_HEAD: &str = "/gameshelf.arbiter.v1.ArbiterService/GetHead";
-const GRANT: &str = "/gameshelf.arbiter.v1.ArbiterService/Grant";
+pub(crate) const GRANT: &str = "/gameshelf.arbiter.v1.ArbiterService/Grant";
 const LIST: &str = "/gameshelf.arbiter.v1.ArbiterService/ListEntitlements";
 const SET_STOCK: &str = "/gameshelf.arbiter.v1.ArbiterService/SetStock";
 
@@ -137,11 +149,11 @@ fn check_list(answer: &[u8]) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn cause(reason: wire::Reason) -> wire::Cause {
+pub(crate) fn cause(reason: wire::Reason) -> wire::Cause {
     wire::Cause { reason: reason.into(), actor: ACTOR.to_owned(), order_id: String::new() }
 }
 
-fn grant(request_id: String, customer_id: String, game_ids: Vec<String>) -> wire::GrantRequest {
+pub(crate) fn grant(request_id: String, customer_id: String, game_ids: Vec<String>) -> wire::GrantRequest {
     wire::GrantRequest {
         request_id,
         customer_id,

@@ -18,7 +18,7 @@ pub(crate) struct Etcd {
 impl Etcd {
     pub(crate) fn start() -> anyhow::Result<Self> {
         let (script, told) =
-            Script::start("with-etcd", "GAMESHELF_BENCH_ETCD").context("there is no etcd")?;
+            Script::start("with-etcd", None, "GAMESHELF_BENCH_ETCD").context("there is no etcd")?;
         let (address, pid) = told.split_once(' ').context("scripts/with-etcd tells no process")?;
         Ok(Self { address: address.parse()?, pid: pid.parse()?, _script: script })
     }

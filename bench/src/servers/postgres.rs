@@ -24,12 +24,13 @@ pub(crate) struct Postgres {
 }
 
 impl Postgres {
-    /// Uses the server at this URL; without one, starts a server as the tests do.
-    pub(crate) fn open(url: Option<&str>) -> anyhow::Result<Rc<Self>> {
+    /// Uses the server at this URL; without one, starts a server as the tests do, with more settings if there are any.
+    pub(crate) fn open(url: Option<&str>, options: Option<&str>) -> anyhow::Result<Rc<Self>> {
         let (script, url) = if let Some(url) = url {
             (None, url.to_owned())
         } else {
-            let (script, url) = Script::start("with-postgres", "GAMESHELF_TEST_POSTGRES_URL")?;
+            let options = options.map(|options| ("GAMESHELF_TEST_POSTGRES_OPTIONS", options));
+            let (script, url) = Script::start("with-postgres", options, "GAMESHELF_TEST_POSTGRES_URL")?;
             (Some(script), url)
         };
         let options: PgConnectOptions = url.parse().context("the URL of PostgreSQL is not one")?;

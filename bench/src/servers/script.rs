@@ -13,14 +13,18 @@ pub(crate) struct Script {
 }
 
 impl Script {
-    /// Starts `scripts/NAME`, which runs a command beside a server of its own, and gives the variable in which it tells that
-    /// command where the server is.
-    pub(crate) fn start(name: &str, variable: &str) -> anyhow::Result<(Self, String)> {
+    /// Starts `scripts/NAME` with a variable more, which runs a command beside a server of its own, and gives the variable in
+    /// which it tells that command where the server is.
+    pub(crate) fn start(
+        name: &str,
+        option: Option<(&str, &str)>,
+        variable: &str,
+    ) -> anyhow::Result<(Self, String)> {
         let script = project_directory().join("scripts").join(name);
         // The command tells the variable, on a line that begins with its name, and lasts as long as our end of its input.
         let tell = format!("printf '{variable}=%s\\n' \"${variable}\"; cat >/dev/null");
         let mut command = Command::new(&script);
-        command.args(["bash", "-c", &tell]).stdin(Stdio::piped()).stdout(Stdio::piped());
+        command.args(["bash", "-c", &tell]).envs(option).stdin(Stdio::piped()).stdout(Stdio::piped());
         let mut process = command.spawn().with_context(|| format!("scripts/{name} cannot be run"))?;
         let output = process.stdout.take().context("the output of a script is ours")?;
         let prefix = format!("{variable}=");
@@ -57,7 +61,7 @@ pub(crate) fn programs_of_postgres() -> Option<PathBuf> {
     (!directory.trim().is_empty()).then(|| PathBuf::from(directory.trim()))
 }
 
-fn project_directory() -> &'static Path {
+pub(super) fn project_directory() -> &'static Path {
     let bench = Path::new(env!("CARGO_MANIFEST_DIR"));
     bench.parent().unwrap_or(bench)
 }
