@@ -7,7 +7,7 @@ use gameshelf::proto::arbiter::v1::change::Kind as ChangeKind;
 use gameshelf::proto::arbiter::v1::watch_request::Start;
 use gameshelf::proto::arbiter::v1::watch_response::Event;
 use gameshelf::proto::arbiter::v1::{
-    Commit, Entitlement, GetHeadRequest, SnapshotStart, WatchRequest, WatchResponse,
+    Commit, EarliestStart, Entitlement, Filter, GetHeadRequest, SnapshotStart, WatchRequest, WatchResponse,
 };
 use prost_types::Timestamp;
 use serde::Serialize;
@@ -28,11 +28,23 @@ const BACKOFF_MAX: Duration = Duration::from_secs(2);
 #[derive(Args, Debug)]
 pub(crate) struct Options {
     /// Begin after the commit that returned this token
-    #[arg(long, value_name = "TOKEN", conflicts_with = "snapshot")]
+    #[arg(long, value_name = "TOKEN", conflicts_with_all = ["snapshot", "earliest"])]
     after: Option<String>,
     /// Tell first what everybody owns now
-    #[arg(long)]
+    #[arg(long, conflicts_with = "earliest")]
     snapshot: bool,
+    /// Begin with the oldest commit that the arbiter keeps
+    #[arg(long)]
+    earliest: bool,
+    /// Tell only of this customer; may be given again
+    #[arg(long = "customer", value_name = "CUSTOMER")]
+    customers: Vec<String>,
+    /// Tell only of this game; may be given again
+    #[arg(long = "game", value_name = "GAME")]
+    games: Vec<String>,
+    /// Tell only of the customers of this partition, 0 to 255; may be given again
+    #[arg(long = "partition", value_name = "NUMBER")]
+    partitions: Vec<u8>,
     /// End after this many commits
     #[arg(long, value_name = "N")]
     limit: Option<u64>,
@@ -92,12 +104,20 @@ struct ChangeJson<'a> {
 ///
 /// That the token cannot be gone on after, or that the arbiter could not be reached for too long.
 pub(crate) async fn run(options: Options, clients: &Clients, output: Output) -> Result<(), Failure> {
-    let start = match (&options.after, options.snapshot) {
-        (Some(token), _) => Start::AfterToken(token.clone()),
-        (None, true) => Start::Snapshot(SnapshotStart::default()),
-        (None, false) => Start::AfterToken(tell_start(clients, output).await?),
+    let start = match &options.after {
+        Some(token) => Start::AfterToken(token.clone()),
+        None if options.snapshot => Start::Snapshot(SnapshotStart::default()),
+        None if options.earliest => Start::Earliest(EarliestStart {}),
+        None => Start::AfterToken(tell_start(clients, output).await?),
     };
-    let mut watch = Watch { start, told: 0, limit: options.limit, output };
+    let filter = Filter {
+        customer_ids: options.customers,
+        game_ids: options.games,
+        partitions: options.partitions.into_iter().map(u32::from).collect(),
+    };
+    // A filter that names nothing is none.
+    let filter = Some(filter).filter(|filter| *filter != Filter::default());
+    let mut watch = Watch { start, filter, told: 0, limit: options.limit, output };
     watch.follow(clients, Duration::from_millis(options.give_up_after_ms)).await
 }
 
@@ -117,6 +137,7 @@ async fn tell_start(clients: &Clients, output: Output) -> Result<String, Failure
 
 struct Watch {
     start: Start,
+    filter: Option<Filter>,
     told: u64,
     limit: Option<u64>,
     output: Output,
@@ -130,10 +151,12 @@ impl Watch {
         let mut alone_since = None;
         while !self.is_done() {
             let mut client = clients.arbiter_streams()?;
-            let opened = client
-                .watch(WatchRequest { start: Some(self.start.clone()), ..WatchRequest::default() })
-                .await;
-            let ended = match opened {
+            let request = WatchRequest {
+                start: Some(self.start.clone()),
+                filter: self.filter.clone(),
+                ..WatchRequest::default()
+            };
+            let ended = match client.watch(request).await {
                 Ok(stream) => {
                     let (heard, ended) = self.tell(stream.into_inner()).await?;
                     if heard {
@@ -215,7 +238,7 @@ impl Watch {
             }
             Event::Bookmark(bookmark) => {
                 // A bookmark within a snapshot's time would skip the rest of the snapshot.
-                if matches!(self.start, Start::AfterToken(_)) {
+                if !matches!(self.start, Start::Snapshot(_)) {
                     self.start = Start::AfterToken(bookmark.token);
                 }
                 Ok(())
