@@ -88,6 +88,12 @@ impl Clients {
         Ok(GameListServiceClient::new(outbound.calls()))
     }
 
+    /// game-list for a stream that has no end: it has no deadline in all.
+    pub(crate) fn game_list_streams(&self) -> Result<GameListServiceClient<Streams>, Failure> {
+        let outbound = self.outbound(ports::GAME_LIST, self.options.game_list_address.as_ref())?;
+        Ok(GameListServiceClient::new(outbound.streams()))
+    }
+
     fn arbiter_outbound(&self) -> Result<Outbound, Failure> {
         self.outbound(ports::ARBITER, self.options.arbiter_address.as_ref())
     }

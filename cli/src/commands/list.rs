@@ -1,6 +1,7 @@
 //! `gameshelf list`: shows a customer's games.
 
 mod as_of;
+mod follow;
 
 use std::time::Duration;
 
@@ -42,6 +43,9 @@ pub(crate) struct Options {
     /// As the list was at this revision. The arbiter is asked, which knows no titles
     #[arg(long, value_name = "REVISION", value_parser = clap::value_parser!(u64).range(1..))]
     as_of: Option<u64>,
+    /// Go on with every change as it comes, until ctrl-C. The copy answers, from the freshness that is asked for on
+    #[arg(long, conflicts_with = "as_of")]
+    follow: bool,
     #[command(flatten)]
     pub(crate) client: ClientOptions,
 }
@@ -81,6 +85,9 @@ struct GameJson {
 pub(crate) async fn run(options: Options, clients: &Clients, output: Output) -> Result<(), Failure> {
     if let Some(revision) = options.as_of {
         return as_of::run(&options, revision, clients, output).await;
+    }
+    if options.follow {
+        return follow::run(&options, clients, output).await;
     }
     let client = clients.game_list()?;
     let customer_id = options.customer.to_string();
