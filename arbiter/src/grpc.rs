@@ -1,6 +1,7 @@
 //! The one edge between the wire and the domain: requests are checked and converted here, answers and errors made.
 
 mod core;
+mod cursor;
 mod errors;
 mod paging;
 mod reads;
@@ -8,6 +9,7 @@ mod refusals;
 mod requests;
 mod responses;
 mod service;
+mod watching;
 
 pub(crate) use core::{Core, CoreSlot};
 pub(crate) use requests::RequestLimits;

@@ -96,6 +96,10 @@ pub(super) fn watch(error: &WatchError) -> Status {
             builder(Reason::TooManyWatchers).with("limit", limit).retry_after(RETRY_RECOVERY).build()
         }
         WatchError::SlowReader { limit_ms } => builder(Reason::SlowReader).with("limit_ms", limit_ms).build(),
+        WatchError::Compacted { after, oldest } => builder(Reason::RevisionCompacted)
+            .with("revision", after)
+            .with("oldest_resumable_revision", oldest)
+            .build(),
         WatchError::Draining => builder(Reason::ShuttingDown).retry_after(RETRY_RECOVERY).build(),
         WatchError::Store(error) => store(error),
     }

@@ -7,9 +7,8 @@ use tonic::codegen::BoxStream;
 use tonic::{Request, Response, Status};
 
 use super::core::{Core, CoreSlot, Written};
-use super::requests::{self, Asked, RequestLimits, WatchStart};
+use super::requests::{self, Asked, RequestLimits};
 use super::{errors, responses};
-use crate::watch::Start;
 
 /// The service on the wire.
 #[derive(Clone, Debug)]
@@ -144,16 +143,9 @@ impl ArbiterService for ArbiterGrpc {
     }
 
     async fn watch(&self, request: Request<wire::WatchRequest>) -> Answer<BoxStream<wire::WatchResponse>> {
-        let start = requests::watch(request.get_ref())?;
+        let watch = requests::watch(request.get_ref(), &self.limits)?;
         let core = self.core()?;
-        let start = match start {
-            WatchStart::Snapshot => Start::Snapshot,
-            WatchStart::After(token) => {
-                core.check_token(token, core.hub.head())?;
-                Start::After(token.revision)
-            }
-        };
-        let events = core.watches.open(start).map_err(|error| errors::watch(&error))?;
+        let events = core.watch(watch)?;
         let store = core.identity;
         let responses = stream::unfold(events, move |mut events| async move {
             let response = match events.next().await? {
@@ -163,5 +155,13 @@ impl ArbiterService for ArbiterGrpc {
             Some((response, events))
         });
         Ok(Response::new(Box::pin(responses)))
+    }
+
+    async fn poll_changes(
+        &self,
+        request: Request<wire::PollChangesRequest>,
+    ) -> Answer<wire::PollChangesResponse> {
+        let poll = requests::poll_changes(request.get_ref(), &self.limits)?;
+        Ok(Response::new(self.core()?.poll_changes(poll).await?))
     }
 }
