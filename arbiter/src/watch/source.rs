@@ -101,6 +101,8 @@ impl Source {
         if without_gaps && let Some(batch) = Batch::new(commits.into_iter().map(Arc::new).collect()) {
             return Ok(batch);
         }
+        // Whoever trimmed it stored the mark before.
+        self.hub.raise_mark(self.store.log_mark().await?);
         self.check_kept(after)?;
         Err(StoreError::Corrupt(format!("the log lacks commits after revision {after}")).into())
     }

@@ -40,7 +40,7 @@ struct Line {
 enum Told {
     /// The commits of one event.
     Commits(Vec<Commit>),
-    Bookmark(Revision, Instant),
+    Bookmark(Revision),
     /// The connection was cut; it was resumed after this revision.
     Resumed(Revision),
 }
@@ -57,7 +57,7 @@ impl Line {
     fn reached(&self) -> Revision {
         self.told.iter().fold(self.after, |reached, told| match told {
             Told::Commits(commits) => commits.last().map_or(reached, |commit| commit.revision),
-            Told::Bookmark(revision, _) => reached.max(*revision),
+            Told::Bookmark(revision) => reached.max(*revision),
             Told::Resumed(_) => reached,
         })
     }
@@ -162,7 +162,7 @@ impl Reader {
                 self.begins = false;
             }
             Event::Commits(parts) => self.tell(Told::Commits(commits(&parts).collect())),
-            Event::Bookmark { revision } => self.tell(Told::Bookmark(revision, Instant::now())),
+            Event::Bookmark { revision } => self.tell(Told::Bookmark(revision)),
         }
     }
 
@@ -189,14 +189,13 @@ fn filters() -> Vec<Filter> {
 async fn live(world: &mut World, random: &mut StdRng, how: How, filter: Filter, cuts: usize) -> Vec<Line> {
     let mut reader = Reader::new(how, filter);
     let mut steps = 0;
-    while steps < 250 || reader.cuts < cuts {
+    while steps < 150 || reader.cuts < cuts {
         steps += 1;
         match random.random_range(0..100) {
             0..25 => world.commit_some(random).await,
             25..75 => reader.read(&world.watches).await,
             75..97 => reader.cut(),
-            // The reader is away for longer than a stream waits for it.
-            97 if cuts == 0 => tokio::time::sleep(Duration::from_millis(60)).await,
+            97 if cuts == 0 => is_cut_off(world, &reader).await,
             98 if steps % 4 == 0 => world.trim_to(random.random_range(0..60)).await,
             99 if steps % 8 == 0 => {
                 reader.cut();
@@ -212,6 +211,13 @@ async fn live(world: &mut World, random: &mut StdRng, how: How, filter: Filter, 
         reader.read(&world.watches).await;
     }
     reader.lines
+}
+
+/// The reader is away for longer than a stream waits for it.
+async fn is_cut_off(world: &World, reader: &Reader) {
+    while reader.stream.is_some() && world.watches.open_slots() < TIGHT.watchers {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
 }
 
 /// What readers were told, each kind by each way with each filter.
@@ -287,7 +293,7 @@ async fn resumable(test: TestStore) {
                     let first: Vec<Revision> = expected.iter().map(|commit| commit.revision).collect();
                     assert_eq!(first, [commits[0].revision], "it goes on with the next commit after {after}");
                 }
-                Told::Bookmark(revision, _) => {
+                Told::Bookmark(revision) => {
                     assert!(after.is_none_or(|after| *revision >= after), "never back");
                 }
             }
@@ -307,7 +313,7 @@ async fn bookmarkable(test: TestStore) {
                     assert!(commits[0].revision > bookmark, "nothing comes at or below {bookmark}: {line:?}");
                     told.extend(commits.iter().map(|commit| commit.revision));
                 }
-                Told::Bookmark(revision, _) => {
+                Told::Bookmark(revision) => {
                     bookmark = bookmark.max(*revision);
                     let expected = world.expected(line.after, *revision, &line.filter);
                     let expected: Vec<_> = expected.iter().map(|commit| commit.revision).collect();
@@ -317,6 +323,8 @@ async fn bookmarkable(test: TestStore) {
             }
         }
     }
+    world.limits = LIMITS;
+    world.restart().await;
     a_bookmark_comes_at_least_every_second(&mut world).await;
 }
 
