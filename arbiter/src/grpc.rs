@@ -3,6 +3,7 @@
 mod core;
 mod cursor;
 mod errors;
+mod frames;
 mod paging;
 mod reads;
 mod refusals;
@@ -12,5 +13,6 @@ mod service;
 mod watching;
 
 pub(crate) use core::{Core, CoreSlot};
+pub(crate) use frames::ArbiterServer;
 pub(crate) use requests::RequestLimits;
 pub(crate) use service::ArbiterGrpc;

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use database::open_with_retry;
 use gameshelf::proto::arbiter;
-use gameshelf::proto::arbiter::v1::arbiter_service_server::{ArbiterServiceServer, SERVICE_NAME};
+use gameshelf::proto::arbiter::v1::arbiter_service_server::SERVICE_NAME;
 use gameshelf::tokens::Token;
 use mesh::environment::Environment;
 use mesh::inbound::{Health, ServeError, Server};
@@ -17,7 +17,7 @@ use uuid::Uuid;
 use crate::cache::Cache;
 use crate::config::Config;
 use crate::domain::Revision;
-use crate::grpc::{ArbiterGrpc, Core, CoreSlot};
+use crate::grpc::{ArbiterGrpc, ArbiterServer, Core, CoreSlot};
 use crate::leadership::{Leading, Lease, TakeError, TakeOptions, keep, take};
 use crate::sequencer::{Lead, Sequencer, SequencerError, Start};
 use crate::store::{self, SharedStore};
@@ -91,8 +91,8 @@ pub async fn run(
     let server = Server::new(&[SERVICE_NAME], &config.inbound, &environment);
     let core = CoreSlot::new(OnceLock::new());
     let max_message_bytes = config.inbound.max_message_bytes();
-    let service = ArbiterServiceServer::new(ArbiterGrpc::new(Arc::clone(&core), config.request_limits()))
-        .max_decoding_message_size(max_message_bytes);
+    let grpc = ArbiterGrpc::new(Arc::clone(&core), config.request_limits());
+    let service = ArbiterServer::new(grpc, max_message_bytes);
 
     let stop_serving = shutdown.child_token();
     let stop_sequencing = CancellationToken::new();

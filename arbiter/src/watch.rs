@@ -19,7 +19,7 @@ mod stream;
 mod tests;
 mod trim;
 
-pub(crate) use batch::Part;
+pub(crate) use batch::{Part, Wire};
 pub(crate) use engine::Position;
 pub(crate) use event::{Event, Start, Subscription, WatchError, WatchLimits};
 pub(crate) use filter::Filter;

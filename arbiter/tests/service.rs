@@ -3,6 +3,9 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by it")]
 #![expect(clippy::unnecessary_wraps, reason = "fields of messages are optional")]
 
+#[path = "service/watching.rs"]
+mod watching;
+
 use std::path::Path;
 use std::time::Duration;
 

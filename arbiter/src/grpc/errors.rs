@@ -105,6 +105,19 @@ pub(super) fn watch(error: &WatchError) -> Status {
     }
 }
 
+/// A message that is not one of the contract.
+pub(super) fn decoding(error: &prost::DecodeError) -> Status {
+    tracing::debug!(%error, "a message could not be read");
+    ErrorBuilder::new(Reason::InvalidFields, "the message is not one of this method").build()
+}
+
+/// A message for which there was no room, which is a defect.
+pub(super) fn encoding(error: &prost::EncodeError) -> Status {
+    tracing::error!(%error, "a message could not be written");
+    ErrorBuilder::new(Reason::Internal, "the message could not be written; the arbiter's log says more")
+        .build()
+}
+
 /// A revision that was asked for is beyond the newest one.
 pub(super) fn revision_unknown(revision: Revision, head: Revision) -> Status {
     ErrorBuilder::new(

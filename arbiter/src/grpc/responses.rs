@@ -140,7 +140,7 @@ fn cause(cause: &Cause) -> wire::Cause {
     wire::Cause { reason: reason.into(), actor: cause.actor.clone(), order_id: cause.order_id.clone() }
 }
 
-fn commit(commit: &Commit) -> wire::Commit {
+pub(super) fn commit(commit: &Commit) -> wire::Commit {
     wire::Commit {
         revision: commit.revision,
         commit_time: Some(timestamp(commit.committed_at_ms)),

@@ -1,9 +1,7 @@
 //! The service: each method parses, asks, and converts the answer.
 
-use futures_util::stream;
 use gameshelf::proto::arbiter::v1 as wire;
 use gameshelf::proto::arbiter::v1::arbiter_service_server::ArbiterService;
-use tonic::codegen::BoxStream;
 use tonic::{Request, Response, Status};
 
 use super::core::{Core, CoreSlot, Written};
@@ -22,13 +20,18 @@ impl ArbiterGrpc {
         Self { core, limits }
     }
 
-    fn core(&self) -> Result<&Core, Status> {
+    pub(super) fn core(&self) -> Result<&Core, Status> {
         self.core.get().ok_or_else(errors::not_open)
+    }
+
+    pub(super) fn limits(&self) -> &RequestLimits {
+        &self.limits
     }
 }
 
 type Answer<T> = Result<Response<T>, Status>;
 
+/// Watch is not among the methods: it has bytes that readers share, see [`super::frames`].
 #[tonic::async_trait]
 impl ArbiterService for ArbiterGrpc {
     async fn grant(&self, request: Request<wire::GrantRequest>) -> Answer<wire::GrantResponse> {
@@ -140,21 +143,6 @@ impl ArbiterService for ArbiterGrpc {
         let core = self.core()?;
         let provenance = Some(core.provenance(core.cache.head(), Asked::Strong)?);
         Ok(Response::new(wire::GetHeadResponse { provenance }))
-    }
-
-    async fn watch(&self, request: Request<wire::WatchRequest>) -> Answer<BoxStream<wire::WatchResponse>> {
-        let watch = requests::watch(request.get_ref(), &self.limits)?;
-        let core = self.core()?;
-        let events = core.watch(watch)?;
-        let store = core.identity;
-        let responses = stream::unfold(events, move |mut events| async move {
-            let response = match events.next().await? {
-                Ok(event) => Ok(responses::event(event, store)),
-                Err(error) => Err(errors::watch(&error)),
-            };
-            Some((response, events))
-        });
-        Ok(Response::new(Box::pin(responses)))
     }
 
     async fn poll_changes(

@@ -62,10 +62,13 @@ impl Readers {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Room for one more.
+    /// Room for one more. Readers that were cut off and stay connected take no slots, but there are only as many as slots: what
+    /// their connections hold is bounded too.
     pub(super) fn slot(&self) -> Result<OwnedSemaphorePermit, WatchError> {
+        let limit = self.limits.watchers;
         let slot = Arc::clone(&self.slots).try_acquire_owned();
-        slot.map_err(|_| WatchError::TooMany { limit: self.limits.watchers })
+        let has_room = self.state().streams.len() < limit.saturating_mul(2);
+        slot.ok().filter(|_| has_room).ok_or(WatchError::TooMany { limit })
     }
 
     /// How many more there is room for.

@@ -51,8 +51,7 @@ impl Watches {
     pub(crate) fn open(&self, subscription: Subscription) -> Result<WatchStream, WatchError> {
         let slot = self.readers.slot()?;
         let position = self.position(subscription.start);
-        let engine =
-            Engine::new(Arc::clone(&self.source), self.limits, subscription.filter.clone(), position);
+        let engine = Engine::new(Arc::clone(&self.source), self.limits, subscription.filter, position);
         let told = engine.reached().unwrap_or_else(|| self.source.hub.mark());
         let registration = self.readers.register(slot, told, engine.snapshot_at());
         // Checked when it is noted: from then on what it needs is kept.
@@ -62,7 +61,6 @@ impl Watches {
         Ok(WatchStream {
             engine,
             registration,
-            subscription,
             head: self.source.hub.subscribe(),
             interval: Duration::from_millis(self.limits.bookmark_interval_ms),
             next_bookmark: Instant::now() + Duration::from_millis(self.limits.bookmark_interval_ms),
@@ -98,7 +96,6 @@ async fn cut_off_slow(readers: std::sync::Weak<Readers>, limits: WatchLimits) {
 pub(crate) struct WatchStream {
     engine: Engine,
     registration: Registration,
-    subscription: Subscription,
     head: watch::Receiver<Revision>,
     interval: Duration,
     next_bookmark: Instant,
@@ -107,11 +104,6 @@ pub(crate) struct WatchStream {
 }
 
 impl WatchStream {
-    /// What was asked for.
-    pub(crate) fn subscription(&self) -> &Subscription {
-        &self.subscription
-    }
-
     /// The next event; after the last one, once, why the stream ended.
     pub(crate) async fn next(&mut self) -> Option<Result<Event, WatchError>> {
         if self.has_ended {

@@ -135,12 +135,11 @@ impl Reader {
     }
 
     async fn read_poll(&mut self, watches: &Watches) -> Result<Vec<Event>, WatchError> {
-        let from = match self.position.clone() {
-            Some(position) => PollFrom::Position(position),
-            None => {
-                self.partial.clear();
-                PollFrom::Start(self.start())
-            }
+        let from = if let Some(position) = self.position.clone() {
+            PollFrom::Position(position)
+        } else {
+            self.partial.clear();
+            PollFrom::Start(self.start())
         };
         let poll = Poll { from, wait: Duration::from_millis(1), ..Poll::of(self.filter.clone()) };
         let polled = watches.poll(poll).await?;

@@ -93,9 +93,10 @@ impl World {
                 let key = key(*customer, *game);
                 let was = owned.get(&key).copied().unwrap_or_else(|| self.owned.contains_key(&key));
                 owned.insert(key.clone(), !was);
-                match was {
-                    true => Operation::Revoke { key, on_not_owned: OnNothingToDo::Refuse },
-                    false => Operation::Grant { key, on_owned: OnNothingToDo::Refuse, ends_at_ms: None },
+                if was {
+                    Operation::Revoke { key, on_not_owned: OnNothingToDo::Refuse }
+                } else {
+                    Operation::Grant { key, on_owned: OnNothingToDo::Refuse, ends_at_ms: None }
                 }
             });
             let cause =
@@ -119,7 +120,9 @@ impl World {
         self.head.revision = batch.commits.last().map_or(self.head.revision, |commit| commit.revision);
         self.history.extend(batch.commits.iter().cloned().map(Arc::new));
         let Effects { inserted, replaced, removed, .. } = batch.effects;
-        removed.iter().for_each(|key| drop(self.owned.remove(key)));
+        for key in removed {
+            self.owned.remove(&key);
+        }
         self.owned.extend(inserted.into_iter().chain(replaced).map(|one| (one.key(), one)));
         self.hub.publish(batch.commits);
     }
