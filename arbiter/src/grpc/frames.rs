@@ -9,7 +9,7 @@ use gameshelf::proto::arbiter::v1::arbiter_service_server::{ArbiterServiceServer
 use gameshelf::tokens::Token;
 use prost::Message;
 use tonic::body::Body;
-use tonic::codec::{Codec, DecodeBuf, Decoder, EncodeBuf, Encoder};
+use tonic::codec::{BufferSettings, Codec, DecodeBuf, Decoder, EncodeBuf, Encoder};
 use tonic::codegen::http;
 use tonic::codegen::{BoxFuture, BoxStream, Context, Poll, Service};
 use tonic::server::{Grpc, NamedService, ServerStreamingService};
@@ -26,6 +26,10 @@ const COMMIT_OF_COMMITS: u8 = 1 << 3 | 2;
 const TOKEN_OF_COMMITS: u8 = 2 << 3 | 2;
 
 const WATCH: &str = "/gameshelf.arbiter.v1.ArbiterService/Watch";
+
+/// The bytes that a stream has at first, and those from which on they are sent. Most streams are idle, and each has its own.
+const BUFFER_BYTES: usize = 512;
+const SEND_BYTES: usize = 32 << 10;
 
 /// One message of a stream.
 #[derive(Debug)]
@@ -106,6 +110,10 @@ impl Encoder for Frames {
     fn encode(&mut self, frame: Frame, buffer: &mut EncodeBuf<'_>) -> Result<(), Status> {
         frame.encode(buffer).map_err(|error| errors::encoding(&error))
     }
+
+    fn buffer_settings(&self) -> BufferSettings {
+        BufferSettings::new(BUFFER_BYTES, SEND_BYTES)
+    }
 }
 
 impl Decoder for Frames {
@@ -114,6 +122,10 @@ impl Decoder for Frames {
 
     fn decode(&mut self, buffer: &mut DecodeBuf<'_>) -> Result<Option<wire::WatchRequest>, Status> {
         wire::WatchRequest::decode(buffer).map(Some).map_err(|error| errors::decoding(&error))
+    }
+
+    fn buffer_settings(&self) -> BufferSettings {
+        BufferSettings::new(BUFFER_BYTES, SEND_BYTES)
     }
 }
 

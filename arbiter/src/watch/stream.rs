@@ -127,6 +127,16 @@ impl WatchStream {
         }
     }
 
+    /// What is told when there was nothing to tell for a while, also where commits flow, or a snapshot is read, of which this
+    /// reader is told nothing.
+    fn sign_of_life(&self) -> Option<Event> {
+        if let Some(revision) = self.engine.reached() {
+            return Some(Event::Bookmark { revision });
+        }
+        let revision = self.engine.snapshot_at()?;
+        Some(Event::SnapshotChunk { revision, entitlements: Vec::new() })
+    }
+
     async fn advance(&mut self) -> Result<Event, WatchError> {
         loop {
             let step = self.engine.step().await?;
@@ -134,12 +144,11 @@ impl WatchStream {
                 self.next_bookmark = Instant::now() + self.interval;
                 return Ok(event);
             }
-            // Also due while commits flow that this reader is not told of.
-            if let Some(revision) = self.engine.reached()
-                && Instant::now() >= self.next_bookmark
+            if Instant::now() >= self.next_bookmark
+                && let Some(event) = self.sign_of_life()
             {
                 self.next_bookmark = Instant::now() + self.interval;
-                return Ok(Event::Bookmark { revision });
+                return Ok(event);
             }
             match step {
                 Step::AtHead => tokio::select! {

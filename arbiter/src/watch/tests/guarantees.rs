@@ -17,8 +17,9 @@ use crate::store::testing::{TestStore, on_both_stores};
 
 on_both_stores!(ordered, unique, reliable, atomic, resumable, bookmarkable);
 
-/// Small, so that everything is met often: messages, memory, patience.
-const TIGHT: WatchLimits = WatchLimits { slow_reader_timeout_ms: 40, ..LIMITS };
+/// Small, so that everything is met often: a message holds a few batches or a part of one, memory some messages.
+const TIGHT: WatchLimits = WatchLimits { slow_reader_timeout_ms: 40, message_bytes: 1_500, ..LIMITS };
+const MEMORY_BYTES: usize = 6_000;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum How {
@@ -221,7 +222,7 @@ async fn is_cut_off(world: &World, reader: &Reader) {
 
 /// What readers were told, each kind by each way with each filter.
 async fn lines(test: TestStore, cuts: usize) -> (World, Vec<Line>) {
-    let mut world = World::new(test, 1_500, TIGHT).await;
+    let mut world = World::new(test, MEMORY_BYTES, TIGHT).await;
     let mut random = random();
     let mut lines = Vec::new();
     for how in [How::Stream, How::Poll] {

@@ -130,7 +130,9 @@ impl World {
     /// Commits a batch by chance.
     pub(super) async fn commit_some(&mut self, random: &mut StdRng) {
         let mut commits = Vec::new();
-        for _ in 0..random.random_range(1..=8) {
+        // Small batches and large ones.
+        let most = [1, 3, 20][random.random_range(0..3)];
+        for _ in 0..random.random_range(1..=most) {
             let mut changes = Vec::new();
             for _ in 0..random.random_range(1..=4) {
                 let change = (random.random_range(0..CUSTOMERS), random.random_range(0..GAMES));
