@@ -7,7 +7,7 @@ use mesh::inbound::InboundConfig;
 use crate::domain::Rules;
 use crate::grpc::RequestLimits;
 use crate::sequencer::SequencerLimits;
-use crate::watch::WatchLimits;
+use crate::watch::{TrimLimits, WatchLimits};
 
 /// Everything that can be set about the arbiter. Every option has a flag, an environment variable and a default.
 #[derive(clap::Args, Clone, Debug)]
@@ -140,10 +140,65 @@ pub struct Config {
     #[arg(value_parser = value_parser!(u32).range(0..=1 << 30))]
     pub watch_buffer_bytes: u32,
 
-    /// Messages that may wait for a slow reader of a Watch stream
-    #[arg(long, value_name = "COUNT", env = "GAMESHELF_ARBITER_WATCH_QUEUE_MESSAGES", default_value_t = 4)]
-    #[arg(value_parser = value_parser!(u32).range(1..=1024))]
-    pub watch_queue_messages: u32,
+    /// Bytes of commits read from the store that are kept in memory for other readers of Watch that catch up
+    #[arg(
+        long,
+        value_name = "BYTES",
+        env = "GAMESHELF_ARBITER_WATCH_LOG_CACHE_BYTES",
+        default_value_t = 16 << 20
+    )]
+    #[arg(value_parser = value_parser!(u32).range(0..=1 << 30))]
+    pub watch_log_cache_bytes: u32,
+
+    /// Bytes of commits that may wait for a slow reader of a Watch stream, and that one poll answers; a larger commit goes alone
+    #[arg(long, value_name = "BYTES", env = "GAMESHELF_ARBITER_WATCH_QUEUE_BYTES", default_value_t = 256 << 10)]
+    #[arg(value_parser = value_parser!(u32).range(1024..=1 << 20))]
+    pub watch_queue_bytes: u32,
+
+    /// Customers, games and partitions that one filter of Watch may name, all together
+    #[arg(long, value_name = "COUNT", env = "GAMESHELF_ARBITER_WATCH_FILTER_ITEMS", default_value_t = 1_000)]
+    #[arg(value_parser = value_parser!(u32).range(1..=10_000))]
+    pub watch_filter_items: u32,
+
+    /// Time that one poll of changes may wait for something to tell
+    #[arg(long, value_name = "MS", env = "GAMESHELF_ARBITER_POLL_WAIT_MAX_MS", default_value_t = 30_000)]
+    #[arg(value_parser = value_parser!(u64).range(0..=600_000))]
+    pub poll_wait_max_ms: u64,
+
+    /// Time for which commits are kept in the log; a reader from before begins with a snapshot
+    #[arg(
+        long,
+        value_name = "MS",
+        env = "GAMESHELF_ARBITER_LOG_RETENTION_MS",
+        default_value_t = 604_800_000
+    )]
+    #[arg(value_parser = value_parser!(u64).range(1..=315_360_000_000))]
+    pub log_retention_ms: u64,
+
+    /// Bytes of commits that are kept in the log, about
+    #[arg(
+        long,
+        value_name = "BYTES",
+        env = "GAMESHELF_ARBITER_LOG_RETENTION_BYTES",
+        default_value_t = 10 << 30
+    )]
+    #[arg(value_parser = value_parser!(u64).range(0..=1 << 50))]
+    pub log_retention_bytes: u64,
+
+    /// Time between two looks for commits that need not be kept
+    #[arg(long, value_name = "MS", env = "GAMESHELF_ARBITER_LOG_TRIM_INTERVAL_MS", default_value_t = 10_000)]
+    #[arg(value_parser = value_parser!(u64).range(10..=86_400_000))]
+    pub log_trim_interval_ms: u64,
+
+    /// Time for which the log after a snapshot is kept for whoever reads the snapshot, whatever its age
+    #[arg(
+        long,
+        value_name = "MS",
+        env = "GAMESHELF_ARBITER_SNAPSHOT_HOLD_MAX_MS",
+        default_value_t = 600_000
+    )]
+    #[arg(value_parser = value_parser!(u64).range(0..=86_400_000))]
+    pub snapshot_hold_max_ms: u64,
 
     /// Time after which a reader that takes no message is cut off
     #[arg(
@@ -165,8 +220,6 @@ pub struct Config {
     pub inbound: InboundConfig,
 }
 
-/// About how many bytes of commits one message of Watch holds: far below any client's limit of a message.
-const WATCH_MESSAGE_BYTES: usize = 256 << 10;
 /// The most entitlements in one message of a snapshot: each takes at most about 210 bytes.
 const SNAPSHOT_CHUNK: u32 = 2_000;
 /// The pause between two attempts at a store that does not answer.
@@ -201,17 +254,28 @@ impl Config {
             page_size_default: self.page_size_default.min(self.page_size_max),
             page_size_max: self.page_size_max,
             reservation_hold_max_ms: self.reservation_hold_max_ms,
+            filter_items: self.watch_filter_items as usize,
+            poll_wait_max_ms: self.poll_wait_max_ms,
         }
     }
 
     pub(crate) fn watch_limits(&self) -> WatchLimits {
         WatchLimits {
             watchers: self.watchers as usize,
-            message_bytes: WATCH_MESSAGE_BYTES,
+            message_bytes: self.watch_queue_bytes as usize,
             snapshot_chunk: SNAPSHOT_CHUNK,
-            queue_messages: self.watch_queue_messages as usize,
+            log_cache_bytes: self.watch_log_cache_bytes as usize,
             slow_reader_timeout_ms: self.slow_reader_timeout_ms,
             bookmark_interval_ms: self.bookmark_interval_ms,
+            snapshot_hold_max_ms: self.snapshot_hold_max_ms,
+        }
+    }
+
+    pub(crate) fn trim_limits(&self) -> TrimLimits {
+        TrimLimits {
+            retention_ms: self.log_retention_ms,
+            retention_bytes: self.log_retention_bytes,
+            interval_ms: self.log_trim_interval_ms,
         }
     }
 }

@@ -1,14 +1,18 @@
 //! The one edge between the wire and the domain: requests are checked and converted here, answers and errors made.
 
 mod core;
+mod cursor;
 mod errors;
+mod frames;
 mod paging;
 mod reads;
 mod refusals;
 mod requests;
 mod responses;
 mod service;
+mod watching;
 
 pub(crate) use core::{Core, CoreSlot};
+pub(crate) use frames::ArbiterServer;
 pub(crate) use requests::RequestLimits;
 pub(crate) use service::ArbiterGrpc;

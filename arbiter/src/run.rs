@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use database::open_with_retry;
 use gameshelf::proto::arbiter;
-use gameshelf::proto::arbiter::v1::arbiter_service_server::{ArbiterServiceServer, SERVICE_NAME};
+use gameshelf::proto::arbiter::v1::arbiter_service_server::SERVICE_NAME;
 use gameshelf::tokens::Token;
 use mesh::environment::Environment;
 use mesh::inbound::{Health, ServeError, Server};
@@ -16,11 +16,12 @@ use uuid::Uuid;
 
 use crate::cache::Cache;
 use crate::config::Config;
-use crate::grpc::{ArbiterGrpc, Core, CoreSlot};
+use crate::domain::Revision;
+use crate::grpc::{ArbiterGrpc, ArbiterServer, Core, CoreSlot};
 use crate::leadership::{Leading, Lease, TakeError, TakeOptions, keep, take};
 use crate::sequencer::{Lead, Sequencer, SequencerError, Start};
 use crate::store::{self, SharedStore};
-use crate::watch::{Hub, Watches};
+use crate::watch::{Hub, LogTrimmer, Watches};
 
 /// Why the arbiter ended by itself.
 #[derive(Debug, thiserror::Error)]
@@ -90,8 +91,8 @@ pub async fn run(
     let server = Server::new(&[SERVICE_NAME], &config.inbound, &environment);
     let core = CoreSlot::new(OnceLock::new());
     let max_message_bytes = config.inbound.max_message_bytes();
-    let service = ArbiterServiceServer::new(ArbiterGrpc::new(Arc::clone(&core), config.request_limits()))
-        .max_decoding_message_size(max_message_bytes);
+    let grpc = ArbiterGrpc::new(Arc::clone(&core), config.request_limits());
+    let service = ArbiterServer::new(grpc, max_message_bytes);
 
     let stop_serving = shutdown.child_token();
     let stop_sequencing = CancellationToken::new();
@@ -141,11 +142,14 @@ impl Arbitration {
             () = self.draining.cancelled() => return Ok(()),
             () = self.stop.cancelled() => return Ok(()),
         };
-        let (start, lease) = taken?;
+        let (start, lease, log_mark) = taken?;
         let lease = Arc::new(lease);
         let head = start.head;
         tracing::info!(store_id = %head.store_id, epoch = head.epoch, revision = head.revision, "leading");
         let hub = Arc::new(Hub::new(head.revision, self.config.watch_buffer_bytes as usize));
+        hub.raise_mark(log_mark);
+        // Nobody but readers and snapshots needs the log so far.
+        hub.keep_after(Revision::MAX);
         let cache = Arc::new(Cache::new(head.revision, start.stocks.clone(), self.config.cache_bytes));
         let lead = Lead {
             store: Arc::clone(&opened),
@@ -162,6 +166,8 @@ impl Arbitration {
             self.config.watch_limits(),
             self.draining.clone(),
         );
+        let clock = Arc::clone(&self.environment.clock);
+        let log_trimmer = LogTrimmer::new(&watches, leader_id, clock, self.config.trim_limits());
         let core = Core {
             sequencer: handle,
             store: Arc::clone(&opened),
@@ -181,6 +187,7 @@ impl Arbitration {
             sequenced = sequencer.run(self.stop.clone()) => sequenced.map_err(RunError::from),
             lost = keep_lease(&lease, &opened, leader_id) => Err(lost),
             () = health => Ok(()),
+            never = log_trimmer.run() => match never {},
         };
         self.health.set_serving(false);
         if let (Ok(()), Some(leases)) = (&ended, opened.leases())
@@ -197,7 +204,7 @@ impl Arbitration {
         store::open(&self.config.database_url, &self.config.database, commit_timeout).await
     }
 
-    async fn take(&self, store: &SharedStore, leader_id: Uuid) -> Result<(Start, Lease), RunError> {
+    async fn take(&self, store: &SharedStore, leader_id: Uuid) -> Result<(Start, Lease, Revision), RunError> {
         let options = TakeOptions {
             leader_id,
             lease: Duration::from_millis(self.config.lease_ms),
@@ -205,7 +212,8 @@ impl Arbitration {
         };
         let Leading { head, lease } = take(&**store, &self.environment.clock, &options).await?;
         let start = Start::read(&**store, head).await.map_err(TakeError::from)?;
-        Ok((start, lease))
+        let log_mark = store.log_mark().await.map_err(TakeError::from)?;
+        Ok((start, lease, log_mark))
     }
 
     fn leader_id(&self) -> Uuid {

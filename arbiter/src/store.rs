@@ -3,6 +3,7 @@
 mod error;
 #[cfg(test)]
 pub(crate) mod faulty;
+mod log;
 mod open;
 mod postgres;
 mod record;
@@ -26,6 +27,7 @@ use crate::domain::{
 };
 
 pub(crate) use error::{CommitError, StoreError};
+pub(crate) use log::{LogRow, LogStore};
 pub(crate) use open::open;
 
 /// A store that is open.
@@ -128,7 +130,7 @@ pub(crate) trait LeaseStore: fmt::Debug + Send + Sync {
 /// Reads name the revision whose state they show, so that they need no transaction longer than a statement. A call that
 /// is cancelled leaves the store as it was, except [`Store::commit`], which must not be cancelled.
 #[async_trait]
-pub(crate) trait Store: fmt::Debug + Send + Sync {
+pub(crate) trait Store: LogStore + fmt::Debug + Send + Sync {
     /// The lease by which processes agree who leads; none where the store lets only one process in.
     fn leases(&self) -> Option<&dyn LeaseStore>;
 

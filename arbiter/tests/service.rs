@@ -3,6 +3,9 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by it")]
 #![expect(clippy::unnecessary_wraps, reason = "fields of messages are optional")]
 
+#[path = "service/watching.rs"]
+mod watching;
+
 use std::path::Path;
 use std::time::Duration;
 
@@ -220,7 +223,7 @@ async fn a_token_of_another_store_or_from_beyond_is_refused() {
         let listed = arbiter.client.list_entitlements(request).await;
         assert_eq!(refused(listed), (Code::FailedPrecondition, Some(expected)));
         let start = Some(Start::AfterToken(token.to_string()));
-        let watched = arbiter.watcher.watch(WatchRequest { start }).await;
+        let watched = arbiter.watcher.watch(WatchRequest { start, ..WatchRequest::default() }).await;
         assert_eq!(refused(watched), (Code::FailedPrecondition, Some(expected)));
     }
     arbiter.stop().await;
@@ -231,8 +234,9 @@ async fn a_watch_is_a_snapshot_and_the_tail_from_it_and_resumes_by_token() {
     let directory = tempfile::tempdir().unwrap();
     let mut arbiter = serving(&url_in(directory.path()), &[]).await;
     arbiter.client.grant(grant("c", &["a", "b"])).await.unwrap();
-    let start = Some(Start::Snapshot(SnapshotStart {}));
-    let mut stream = arbiter.watcher.watch(WatchRequest { start }).await.unwrap().into_inner();
+    let start = Some(Start::Snapshot(SnapshotStart::default()));
+    let mut stream =
+        arbiter.watcher.watch(WatchRequest { start, ..WatchRequest::default() }).await.unwrap().into_inner();
     let mut next = async || loop {
         let event = stream.message().await.unwrap().expect("the stream goes on").event.unwrap();
         if !matches!(event, Event::Bookmark(_)) {
@@ -248,7 +252,8 @@ async fn a_watch_is_a_snapshot_and_the_tail_from_it_and_resumes_by_token() {
     assert_eq!((commits.commits[0].revision, commits.commits[0].changes[0].customer_id.as_str()), (2, "d"));
 
     let start = Some(Start::AfterToken(end.token));
-    let mut resumed = arbiter.watcher.watch(WatchRequest { start }).await.unwrap().into_inner();
+    let mut resumed =
+        arbiter.watcher.watch(WatchRequest { start, ..WatchRequest::default() }).await.unwrap().into_inner();
     let event = resumed.message().await.unwrap().unwrap().event.unwrap();
     assert_eq!(event, Event::Commits(commits), "the same commits again, and nothing of the snapshot");
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::Revision;
-use super::command::{Cause, GameId, Key, RequestId, ReservationId};
+use super::command::{Cause, CustomerId, GameId, Key, RequestId, ReservationId};
 
 /// One change.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -21,6 +21,28 @@ pub(crate) enum Change {
 }
 
 impl Change {
+    /// Whom it concerns; nobody where it is about a stock.
+    pub(crate) fn customer_id(&self) -> Option<&CustomerId> {
+        match self {
+            Self::Granted { key, .. }
+            | Self::Revoked { key }
+            | Self::Reserved { key, .. }
+            | Self::Released { key, .. } => Some(&key.0),
+            Self::StockSet { .. } => None,
+        }
+    }
+
+    /// The game.
+    pub(crate) fn game_id(&self) -> &GameId {
+        match self {
+            Self::Granted { key, .. }
+            | Self::Revoked { key }
+            | Self::Reserved { key, .. }
+            | Self::Released { key, .. } => &key.1,
+            Self::StockSet { game_id, .. } => game_id,
+        }
+    }
+
     /// About how many bytes it takes in memory and on the wire.
     fn bytes(&self) -> usize {
         match self {

@@ -96,9 +96,26 @@ pub(super) fn watch(error: &WatchError) -> Status {
             builder(Reason::TooManyWatchers).with("limit", limit).retry_after(RETRY_RECOVERY).build()
         }
         WatchError::SlowReader { limit_ms } => builder(Reason::SlowReader).with("limit_ms", limit_ms).build(),
+        WatchError::Compacted { after, oldest } => builder(Reason::RevisionCompacted)
+            .with("revision", after)
+            .with("oldest_resumable_revision", oldest)
+            .build(),
         WatchError::Draining => builder(Reason::ShuttingDown).retry_after(RETRY_RECOVERY).build(),
         WatchError::Store(error) => store(error),
     }
+}
+
+/// A message that is not one of the contract.
+pub(super) fn decoding(error: &prost::DecodeError) -> Status {
+    tracing::debug!(%error, "a message could not be read");
+    ErrorBuilder::new(Reason::InvalidFields, "the message is not one of this method").build()
+}
+
+/// A message for which there was no room, which is a defect.
+pub(super) fn encoding(error: &prost::EncodeError) -> Status {
+    tracing::error!(%error, "a message could not be written");
+    ErrorBuilder::new(Reason::Internal, "the message could not be written; the arbiter's log says more")
+        .build()
 }
 
 /// A revision that was asked for is beyond the newest one.

@@ -4,6 +4,7 @@ mod parts;
 mod read;
 #[cfg(test)]
 mod tests;
+mod watch;
 mod write;
 
 use std::time::Duration;
@@ -12,9 +13,8 @@ use gameshelf::tokens::Token;
 
 use crate::domain::{Command, RequestId};
 
-pub(super) use read::{
-    Check, Explain, History, List, WatchStart, check, explain, history, list, reservation, stock, watch,
-};
+pub(super) use read::{Check, Explain, History, List, check, explain, history, list, reservation, stock};
+pub(super) use watch::{PollChanges, PollStart, Watch, WatchStart, poll_changes, watch};
 pub(super) use write::{commit, confirm, grant, release, reserve, revoke, set_stock, transfer};
 
 /// The limits of requests.
@@ -25,6 +25,9 @@ pub(crate) struct RequestLimits {
     pub(crate) page_size_default: u32,
     pub(crate) page_size_max: u32,
     pub(crate) reservation_hold_max_ms: u64,
+    /// The most customers, games and partitions that one filter of Watch names, all together.
+    pub(crate) filter_items: usize,
+    pub(crate) poll_wait_max_ms: u64,
 }
 
 /// A write as it came in.

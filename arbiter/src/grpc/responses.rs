@@ -10,7 +10,7 @@ use crate::domain::{
     Cause, Change, Command, Commit, End, Entitlement, Key, Operation, Ownership, Reason, Reservation,
     ReservationStatus, Stock,
 };
-use crate::watch::Event;
+use crate::watch::{Event, Part};
 
 /// An answer of the arbiter that writes shows the newest state: its age is zero. One that can no longer prove that it is the
 /// one that writes tells how old its answer may be.
@@ -115,9 +115,9 @@ pub(super) fn event(event: Event, store: Token) -> wire::WatchResponse {
         Event::SnapshotEnd { revision } => {
             WireEvent::SnapshotEnd(wire::SnapshotEnd { revision, token: token(revision) })
         }
-        Event::Commits(commits) => WireEvent::Commits(wire::Commits {
-            token: token(commits.last().map_or(store.revision, |commit| commit.revision)),
-            commits: commits.iter().map(|commit_| commit(commit_)).collect(),
+        Event::Commits(parts) => WireEvent::Commits(wire::Commits {
+            token: token(parts.last().map_or(store.revision, Part::last)),
+            commits: parts.iter().flat_map(Part::commits).map(|commit_| commit(commit_)).collect(),
         }),
         Event::Bookmark { revision } => {
             WireEvent::Bookmark(wire::Bookmark { revision, token: token(revision), digests: None })
@@ -140,7 +140,7 @@ fn cause(cause: &Cause) -> wire::Cause {
     wire::Cause { reason: reason.into(), actor: cause.actor.clone(), order_id: cause.order_id.clone() }
 }
 
-fn commit(commit: &Commit) -> wire::Commit {
+pub(super) fn commit(commit: &Commit) -> wire::Commit {
     wire::Commit {
         revision: commit.revision,
         commit_time: Some(timestamp(commit.committed_at_ms)),

@@ -1,15 +1,12 @@
 //! The service: each method parses, asks, and converts the answer.
 
-use futures_util::stream;
 use gameshelf::proto::arbiter::v1 as wire;
 use gameshelf::proto::arbiter::v1::arbiter_service_server::ArbiterService;
-use tonic::codegen::BoxStream;
 use tonic::{Request, Response, Status};
 
 use super::core::{Core, CoreSlot, Written};
-use super::requests::{self, Asked, RequestLimits, WatchStart};
+use super::requests::{self, Asked, RequestLimits};
 use super::{errors, responses};
-use crate::watch::Start;
 
 /// The service on the wire.
 #[derive(Clone, Debug)]
@@ -23,13 +20,18 @@ impl ArbiterGrpc {
         Self { core, limits }
     }
 
-    fn core(&self) -> Result<&Core, Status> {
+    pub(super) fn core(&self) -> Result<&Core, Status> {
         self.core.get().ok_or_else(errors::not_open)
+    }
+
+    pub(super) fn limits(&self) -> &RequestLimits {
+        &self.limits
     }
 }
 
 type Answer<T> = Result<Response<T>, Status>;
 
+/// Watch is not among the methods: it has bytes that readers share, see [`super::frames`].
 #[tonic::async_trait]
 impl ArbiterService for ArbiterGrpc {
     async fn grant(&self, request: Request<wire::GrantRequest>) -> Answer<wire::GrantResponse> {
@@ -143,25 +145,11 @@ impl ArbiterService for ArbiterGrpc {
         Ok(Response::new(wire::GetHeadResponse { provenance }))
     }
 
-    async fn watch(&self, request: Request<wire::WatchRequest>) -> Answer<BoxStream<wire::WatchResponse>> {
-        let start = requests::watch(request.get_ref())?;
-        let core = self.core()?;
-        let start = match start {
-            WatchStart::Snapshot => Start::Snapshot,
-            WatchStart::After(token) => {
-                core.check_token(token, core.hub.head())?;
-                Start::After(token.revision)
-            }
-        };
-        let events = core.watches.open(start).map_err(|error| errors::watch(&error))?;
-        let store = core.identity;
-        let responses = stream::unfold(events, move |mut events| async move {
-            let response = match events.next().await? {
-                Ok(event) => Ok(responses::event(event, store)),
-                Err(error) => Err(errors::watch(&error)),
-            };
-            Some((response, events))
-        });
-        Ok(Response::new(Box::pin(responses)))
+    async fn poll_changes(
+        &self,
+        request: Request<wire::PollChangesRequest>,
+    ) -> Answer<wire::PollChangesResponse> {
+        let poll = requests::poll_changes(request.get_ref(), &self.limits)?;
+        Ok(Response::new(self.core()?.poll_changes(poll).await?))
     }
 }

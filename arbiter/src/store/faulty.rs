@@ -9,7 +9,8 @@ use tokio::sync::Semaphore;
 use uuid::Uuid;
 
 use super::{
-    Batch, CommitError, Due, Head, HistoryPlace, LeaseStore, Loaded, SharedStore, Store, StoreError,
+    Batch, CommitError, Due, Head, HistoryPlace, LeaseStore, Loaded, LogRow, LogStore, SharedStore, Store,
+    StoreError,
 };
 use crate::domain::{
     Commit, CustomerId, Entitlement, GameId, Key, Ownership, Reason, RequestId, Reservation, ReservationId,
@@ -125,6 +126,25 @@ impl FaultyStore {
 
 fn reset() -> sqlx::Error {
     sqlx::Error::Io(std::io::ErrorKind::ConnectionReset.into())
+}
+
+#[async_trait]
+impl LogStore for FaultyStore {
+    async fn log_rows(&self, after: Revision, limit: u32) -> Result<Vec<LogRow>, StoreError> {
+        self.inner.log_rows(after, limit).await
+    }
+
+    async fn log_mark(&self) -> Result<Revision, StoreError> {
+        self.inner.log_mark().await
+    }
+
+    async fn raise_log_mark(&self, leader_id: Uuid, mark: Revision) -> Result<bool, StoreError> {
+        self.inner.raise_log_mark(leader_id, mark).await
+    }
+
+    async fn trim_log(&self, limit: u32) -> Result<u64, StoreError> {
+        self.inner.trim_log(limit).await
+    }
 }
 
 #[async_trait]

@@ -19,8 +19,8 @@ macro_rules! migrations {
     };
 }
 
-const SQLITE: Migrations = migrations!("sqlite": 1 "0001_entitlements");
-const POSTGRES: Migrations = migrations!("postgres": 1 "0001_entitlements");
+const SQLITE: Migrations = migrations!("sqlite": 1 "0001_entitlements", 2 "0002_log_trimming");
+const POSTGRES: Migrations = migrations!("postgres": 1 "0001_entitlements", 2 "0002_log_trimming");
 
 /// Opens the store once; see [`database::open_with_retry`] for waiting.
 pub(crate) async fn open(

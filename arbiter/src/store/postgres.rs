@@ -2,6 +2,7 @@
 
 mod commit;
 mod lease;
+mod log;
 
 use std::time::Duration;
 

@@ -128,3 +128,20 @@ pub(super) const FORGET_RESERVATIONS: &str = "
     DELETE FROM reservation WHERE reservation_id IN
       (SELECT reservation_id FROM reservation WHERE status <> 1 AND changed_at_ms < $1
        ORDER BY changed_at_ms LIMIT $2)";
+
+/// How large the next batches of the log are.
+pub(super) const LOG_ROWS: &str = "
+    SELECT last_revision, length(commits) FROM change_log WHERE last_revision > $1 ORDER BY last_revision LIMIT $2";
+
+/// The revision that a reader may resume after.
+pub(super) const LOG_MARK: &str = "SELECT log_mark FROM head";
+
+/// Raises that revision, which never goes back, for the process that leads.
+pub(super) const RAISE_LOG_MARK: &str = "
+    UPDATE head SET log_mark = CASE WHEN log_mark < $1 THEN $1 ELSE log_mark END WHERE leader_id = $2";
+
+/// Deletes a few batches that are below the mark. It is looked up in the same statement, so that nothing else ever goes.
+pub(super) const TRIM_LOG: &str = "
+    DELETE FROM change_log WHERE last_revision IN
+      (SELECT last_revision FROM change_log WHERE last_revision <= (SELECT log_mark FROM head)
+       ORDER BY last_revision LIMIT $1)";

@@ -1,6 +1,7 @@
 //! The store on SQLite: embedded, one file, one connection that writes.
 
 mod commit;
+mod log;
 
 use async_trait::async_trait;
 use database::Sqlite;

@@ -1,32 +1,54 @@
-//! The newest commits in memory, and the newest revision.
+//! The newest commits in memory, the newest revision, and the oldest that a reader may resume after.
 
 use std::collections::VecDeque;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::watch;
 
-use crate::domain::{Commit, Revision};
+use super::batch::{Batch, Part};
+use crate::domain::{Commit, CustomerId, Revision};
+
+mod narrow;
+
+use narrow::Index;
+pub(super) use narrow::NarrowReader;
 
 /// Where the sequencer publishes commits once they are on the disk.
 #[derive(Debug)]
 pub(crate) struct Hub {
     head: watch::Sender<Revision>,
+    /// What was committed up to it may have left the log.
+    mark: AtomicU64,
+    /// The log after it is kept, whatever its age.
+    kept_after: AtomicU64,
     recent: Mutex<Recent>,
 }
 
 #[derive(Debug)]
 struct Recent {
-    /// Without gaps; the last one is the newest commit.
-    commits: VecDeque<Arc<Commit>>,
+    /// Without gaps; the last one is the newest.
+    batches: VecDeque<Arc<Batch>>,
     bytes: usize,
     limit_bytes: usize,
+    /// Who waits for commits of few customers.
+    index: Index,
 }
 
 impl Hub {
-    /// A hub at a revision, which keeps at most `limit_bytes` of commits in memory.
+    /// A hub at a revision, which keeps at most about `limit_bytes` of commits in memory.
     pub(crate) fn new(head: Revision, limit_bytes: usize) -> Self {
-        let recent = Recent { commits: VecDeque::new(), bytes: 0, limit_bytes };
-        Self { head: watch::Sender::new(head), recent: Mutex::new(recent) }
+        let recent = Recent { batches: VecDeque::new(), bytes: 0, limit_bytes, index: Index::default() };
+        Self {
+            head: watch::Sender::new(head),
+            mark: AtomicU64::new(0),
+            kept_after: AtomicU64::new(Revision::MAX),
+            recent: Mutex::new(recent),
+        }
+    }
+
+    fn recent(&self) -> MutexGuard<'_, Recent> {
+        self.recent.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The newest revision that was acknowledged, or is about to be.
@@ -39,112 +61,112 @@ impl Hub {
         self.head.subscribe()
     }
 
+    /// The oldest revision that a reader may resume after.
+    pub(crate) fn mark(&self) -> Revision {
+        self.mark.load(Ordering::SeqCst)
+    }
+
+    /// Raises that revision. It is in the store by then, and nothing is deleted before.
+    pub(crate) fn raise_mark(&self, mark: Revision) {
+        self.mark.fetch_max(mark, Ordering::SeqCst);
+    }
+
+    /// Keeps the log after a revision, whatever its age, until it is called again: somebody else begins to read there.
+    pub(crate) fn keep_after(&self, revision: Revision) {
+        self.kept_after.store(revision, Ordering::SeqCst);
+    }
+
+    /// The revision after which somebody asked for the log to be kept; the last one of all where nobody did.
+    pub(super) fn kept_after(&self) -> Revision {
+        self.kept_after.load(Ordering::SeqCst)
+    }
+
     /// Makes commits known that are on the disk.
     pub(crate) fn publish(&self, commits: Vec<Commit>) {
-        let Some(last) = commits.last().map(|commit| commit.revision) else { return };
-        let mut recent = self.recent.lock().unwrap_or_else(PoisonError::into_inner);
-        for commit in commits {
-            recent.push(Arc::new(commit));
-        }
-        drop(recent);
+        let Some(batch) = Batch::new(commits.into_iter().map(Arc::new).collect()) else { return };
+        let last = batch.last();
+        let mut recent = self.recent();
+        recent.push(Arc::clone(&batch));
+        // All under one lock, so that a reader of few customers never sees the new head without what concerns it.
         self.head.send_replace(last);
+        recent.index.tell(&batch);
     }
 
     /// Goes on from a revision that was committed, but whose commits are not at hand: they are in the store's log.
     pub(crate) fn advance(&self, head: Revision) {
-        if head > self.head() {
-            let mut recent = self.recent.lock().unwrap_or_else(PoisonError::into_inner);
-            recent.commits.clear();
+        let before = self.head();
+        if head > before {
+            let mut recent = self.recent();
+            recent.batches.clear();
             recent.bytes = 0;
-            drop(recent);
             self.head.send_replace(head);
+            recent.index.tell_all(before + 1);
         }
     }
 
     /// The commits after a revision, at most about `limit_bytes` of them, or none when they are not all in memory.
-    pub(crate) fn after(&self, revision: Revision, limit_bytes: usize) -> Option<Vec<Arc<Commit>>> {
-        let recent = self.recent.lock().unwrap_or_else(PoisonError::into_inner);
-        let first = recent.commits.front()?.revision;
-        if revision + 1 < first {
+    pub(crate) fn after(&self, revision: Revision, limit_bytes: usize) -> Option<Vec<Part>> {
+        let recent = self.recent();
+        if revision + 1 < recent.batches.front()?.first() {
             return None;
         }
-        let skip = usize::try_from(revision + 1 - first).ok()?;
+        let begin = recent.batches.partition_point(|batch| batch.last() <= revision);
+        let mut parts: Vec<Part> = Vec::new();
         let mut bytes = 0;
-        let taken = recent.commits.iter().skip(skip).take_while(|commit| {
-            let fits = bytes == 0 || bytes + commit.bytes() <= limit_bytes;
-            bytes += commit.bytes();
-            fits
-        });
-        Some(taken.cloned().collect())
+        for batch in recent.batches.iter().skip(begin) {
+            let left = limit_bytes.saturating_sub(bytes);
+            let Some(part) = batch.after(revision, left) else { break };
+            let part_bytes = part.bytes();
+            if !parts.is_empty() && part_bytes > left {
+                break;
+            }
+            bytes += part_bytes;
+            let is_whole = part.last() == batch.last();
+            parts.push(part);
+            if !is_whole {
+                break;
+            }
+        }
+        Some(parts)
+    }
+
+    /// Registers a reader of these customers alone, who has what was committed up to the newest revision or has it to read.
+    pub(super) fn register(
+        &self,
+        customers: impl Iterator<Item = CustomerId>,
+        reached: Revision,
+    ) -> Arc<NarrowReader> {
+        self.recent().index.register(customers, reached)
+    }
+
+    /// Forgets a reader.
+    pub(super) fn forget(&self, reader: &Arc<NarrowReader>) {
+        self.recent().index.forget(reader);
+    }
+
+    /// The newest revision, and from which one on a reader may have something to read.
+    pub(super) fn unread(&self, reader: &NarrowReader) -> (Revision, Option<Revision>) {
+        let _recent = self.recent();
+        (self.head(), reader.unread())
+    }
+
+    /// Notes that a reader has read all that concerns it up to a revision.
+    pub(super) fn has_read(&self, reader: &NarrowReader, reached: Revision) {
+        let _recent = self.recent();
+        reader.has_read(reached, self.head());
     }
 }
 
 impl Recent {
-    fn push(&mut self, commit: Arc<Commit>) {
-        self.bytes += commit.bytes();
-        self.commits.push_back(commit);
+    fn push(&mut self, batch: Arc<Batch>) {
+        self.bytes += batch.bytes();
+        self.batches.push_back(batch);
         while self.bytes > self.limit_bytes {
-            let Some(oldest) = self.commits.pop_front() else { break };
+            let Some(oldest) = self.batches.pop_front() else { break };
             self.bytes -= oldest.bytes();
         }
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::domain::{Cause, Reason, RequestId};
-
-    fn commits(revisions: std::ops::RangeInclusive<Revision>) -> Vec<Commit> {
-        let cause = Arc::new(Cause { reason: Reason::Gift, actor: String::new(), order_id: String::new() });
-        let commit = |revision| Commit {
-            revision,
-            request_id: RequestId::new_v7(revision, [0; 10]),
-            committed_at_ms: 0,
-            cause: cause.clone(),
-            changes: Vec::new(),
-            traceparent: String::new(),
-        };
-        revisions.map(commit).collect()
-    }
-
-    fn revisions(commits: Option<Vec<Arc<Commit>>>) -> Option<Vec<Revision>> {
-        Some(commits?.iter().map(|commit| commit.revision).collect())
-    }
-
-    #[test]
-    fn what_is_in_memory_is_given_from_any_place() {
-        let hub = Hub::new(4, usize::MAX);
-        hub.publish(commits(5..=8));
-        assert_eq!(hub.head(), 8);
-        assert_eq!(revisions(hub.after(4, usize::MAX)), Some(vec![5, 6, 7, 8]));
-        assert_eq!(revisions(hub.after(6, usize::MAX)), Some(vec![7, 8]));
-        assert_eq!(revisions(hub.after(8, usize::MAX)), Some(vec![]));
-        assert_eq!(revisions(hub.after(3, usize::MAX)), None, "revision 4 is in the log only");
-    }
-
-    #[test]
-    fn at_least_one_commit_is_given_however_large() {
-        let hub = Hub::new(0, usize::MAX);
-        hub.publish(commits(1..=3));
-        assert_eq!(revisions(hub.after(0, 1)), Some(vec![1]));
-    }
-
-    #[test]
-    fn memory_is_bounded() {
-        let hub = Hub::new(0, 3 * commits(1..=1)[0].bytes());
-        hub.publish(commits(1..=10));
-        assert_eq!(revisions(hub.after(7, usize::MAX)), Some(vec![8, 9, 10]));
-        assert_eq!(revisions(hub.after(6, usize::MAX)), None);
-    }
-
-    #[test]
-    fn a_leap_forgets_what_is_no_longer_without_gaps() {
-        let hub = Hub::new(0, usize::MAX);
-        hub.publish(commits(1..=2));
-        hub.advance(5);
-        assert_eq!((hub.head(), revisions(hub.after(1, usize::MAX))), (5, None));
-        hub.publish(commits(6..=6));
-        assert_eq!(revisions(hub.after(5, usize::MAX)), Some(vec![6]));
-    }
-}
+mod tests;

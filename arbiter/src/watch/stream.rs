@@ -1,80 +1,26 @@
 //! One stream of Watch: snapshot, marker, then every later commit, with bookmarks in between.
 
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::sync::watch;
+use tokio::time::{Instant, sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
 
-use super::Hub;
-use crate::domain::{Commit, Entitlement, Revision};
-use crate::store::{SharedStore, StoreError};
+use super::engine::{Engine, Position, Step};
+use super::readers::{Readers, Registration};
+use super::source::Source;
+use super::{Event, Hub, Start, Subscription, WatchError, WatchLimits};
+use crate::domain::Revision;
+use crate::store::SharedStore;
 
-/// The limits of Watch.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct WatchLimits {
-    /// The most streams at once.
-    pub(crate) watchers: usize,
-    /// About how many bytes of commits one message holds; a larger commit has a message of its own.
-    pub(crate) message_bytes: usize,
-    /// The most entitlements in one message of a snapshot.
-    pub(crate) snapshot_chunk: u32,
-    /// The most messages that wait for a reader.
-    pub(crate) queue_messages: usize,
-    /// How long a reader may leave its queue full, in milliseconds.
-    pub(crate) slow_reader_timeout_ms: u64,
-    /// The time between bookmarks on an idle stream, in milliseconds.
-    pub(crate) bookmark_interval_ms: u64,
-}
-
-/// Where a stream begins.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Start {
-    /// With the state at the newest revision.
-    Snapshot,
-    /// With the first commit after a revision.
-    After(Revision),
-}
-
-/// What a stream says.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Event {
-    /// A part of the state at a revision.
-    SnapshotChunk { revision: Revision, entitlements: Vec<Entitlement> },
-    /// The state is complete.
-    SnapshotEnd { revision: Revision },
-    /// Whole commits; at least one.
-    Commits(Vec<Arc<Commit>>),
-    /// Nothing at or below the revision is still to come.
-    Bookmark { revision: Revision },
-}
-
-/// Why a stream ended.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum WatchError {
-    /// As many streams are open as may be.
-    #[error("at most {limit} streams may be open")]
-    TooMany { limit: usize },
-    /// The reader left its queue full.
-    #[error("the reader took no message for {limit_ms} ms")]
-    SlowReader { limit_ms: u64 },
-    /// The service stops.
-    #[error("the arbiter is stopping; resume by the last token")]
-    Draining,
-    /// The store did not answer.
-    #[error(transparent)]
-    Store(#[from] StoreError),
-}
-
-/// Opens streams.
+/// Opens streams and answers polls.
 #[derive(Clone, Debug)]
 pub(crate) struct Watches {
-    store: SharedStore,
-    hub: Arc<Hub>,
-    limits: WatchLimits,
-    slots: Arc<Semaphore>,
-    draining: CancellationToken,
+    pub(super) source: Arc<Source>,
+    pub(super) limits: WatchLimits,
+    pub(super) readers: Arc<Readers>,
+    pub(super) draining: CancellationToken,
 }
 
 impl Watches {
@@ -85,181 +31,142 @@ impl Watches {
         limits: WatchLimits,
         draining: CancellationToken,
     ) -> Self {
-        let slots = Arc::new(Semaphore::new(limits.watchers.min(Semaphore::MAX_PERMITS)));
-        Self { store, hub, limits, slots, draining }
+        let source = Arc::new(Source::new(store, hub, limits.log_cache_bytes));
+        let readers = Readers::new(limits);
+        tokio::spawn(cut_off_slow(Arc::downgrade(&readers), limits));
+        Self { source, limits, readers, draining }
     }
 
     /// How many more streams may be opened now.
     #[cfg(test)]
     pub(super) fn open_slots(&self) -> usize {
-        self.slots.available_permits()
+        self.readers.open_slots()
     }
 
-    /// Opens a stream. It ends with an error as its last item, or when the receiver is dropped.
+    /// Opens a stream. It ends with an error as its last item.
     ///
     /// # Errors
     ///
-    /// [`WatchError::TooMany`].
-    pub(crate) fn open(&self, start: Start) -> Result<EventReceiver, WatchError> {
-        let slot = Arc::clone(&self.slots)
-            .try_acquire_owned()
-            .map_err(|_| WatchError::TooMany { limit: self.limits.watchers })?;
-        let (sender, receiver) = mpsc::channel(self.limits.queue_messages.max(1));
-        let end = Arc::new(OnceLock::new());
-        let stream = Stream {
-            store: Arc::clone(&self.store),
-            hub: Arc::clone(&self.hub),
-            limits: self.limits,
-            head: self.hub.subscribe(),
-            sender,
-            _slot: slot,
-        };
-        let draining = self.draining.clone();
-        let told = Arc::clone(&end);
-        tokio::spawn(async move {
-            let ended = tokio::select! {
-                ended = stream.run(start) => ended,
-                () = draining.cancelled() => Err(Stop::Error(WatchError::Draining)),
-            };
-            if let Err(Stop::Error(error)) = ended {
-                // The cell is set once, here.
-                let _ = told.set(Mutex::new(Some(error)));
+    /// [`WatchError::TooMany`], and [`WatchError::Compacted`] where the log begins later.
+    pub(crate) fn open(&self, subscription: Subscription) -> Result<WatchStream, WatchError> {
+        let slot = self.readers.slot()?;
+        let position = self.position(subscription.start);
+        let engine = Engine::new(Arc::clone(&self.source), self.limits, subscription.filter, position);
+        let told = engine.reached().unwrap_or_else(|| self.source.hub.mark());
+        let registration = self.readers.register(slot, told, engine.snapshot_at());
+        // Checked when it is noted: from then on what it needs is kept.
+        if let Some(after) = engine.snapshot_at().or(engine.reached()) {
+            self.source.check_kept(after)?;
+        }
+        Ok(WatchStream {
+            engine,
+            registration,
+            head: self.source.hub.subscribe(),
+            interval: Duration::from_millis(self.limits.bookmark_interval_ms),
+            next_bookmark: Instant::now() + Duration::from_millis(self.limits.bookmark_interval_ms),
+            draining: self.draining.clone(),
+            has_ended: false,
+        })
+    }
+
+    /// Where a reader stands that begins.
+    pub(super) fn position(&self, start: Start) -> Position {
+        match start {
+            Start::Snapshot { as_of } => {
+                Position::Snapshot { at: as_of.unwrap_or_else(|| self.source.hub.head()), after: None }
             }
-        });
-        Ok(EventReceiver { receiver, end })
+            Start::After(after) => Position::Tail { after },
+            Start::Earliest => Position::Earliest,
+        }
     }
 }
 
-/// The reader's side of a stream.
-#[derive(Debug)]
-pub(crate) struct EventReceiver {
-    receiver: mpsc::Receiver<Event>,
-    /// Why the stream ended. It stands beside the queue, since that may be full when a slow reader is cut off.
-    end: Arc<OnceLock<Mutex<Option<WatchError>>>>,
+/// Looks for slow readers for as long as there can be any.
+async fn cut_off_slow(readers: std::sync::Weak<Readers>, limits: WatchLimits) {
+    let pause = Duration::from_millis((limits.slow_reader_timeout_ms / 4).clamp(10, 1_000));
+    loop {
+        sleep(pause).await;
+        let Some(readers) = readers.upgrade() else { return };
+        readers.cut_off_slow();
+    }
 }
 
-impl EventReceiver {
+/// A stream that is open. It does nothing by itself: whoever reads it drives it, and is not read ahead for.
+#[derive(Debug)]
+pub(crate) struct WatchStream {
+    engine: Engine,
+    registration: Registration,
+    head: watch::Receiver<Revision>,
+    interval: Duration,
+    next_bookmark: Instant,
+    draining: CancellationToken,
+    has_ended: bool,
+}
+
+impl WatchStream {
     /// The next event; after the last one, once, why the stream ended.
     pub(crate) async fn next(&mut self) -> Option<Result<Event, WatchError>> {
-        if let Some(event) = self.receiver.recv().await {
-            return Some(Ok(event));
+        if self.has_ended {
+            return None;
         }
-        let end = self.end.get()?;
-        end.lock().unwrap_or_else(PoisonError::into_inner).take().map(Err)
-    }
-}
-
-enum Stop {
-    /// The reader is gone.
-    Gone,
-    Error(WatchError),
-}
-
-impl From<StoreError> for Stop {
-    fn from(error: StoreError) -> Self {
-        Self::Error(error.into())
-    }
-}
-
-struct Stream {
-    store: SharedStore,
-    hub: Arc<Hub>,
-    limits: WatchLimits,
-    head: watch::Receiver<Revision>,
-    sender: mpsc::Sender<Event>,
-    _slot: OwnedSemaphorePermit,
-}
-
-impl Stream {
-    async fn run(mut self, start: Start) -> Result<(), Stop> {
-        let after = match start {
-            Start::Snapshot => self.send_snapshot().await?,
-            Start::After(revision) => revision,
-        };
-        self.send_tail(after).await
+        let next = self.take_next().await;
+        match &next {
+            Ok(event) => self.registration.handed(told(event)),
+            Err(_) => self.has_ended = true,
+        }
+        Some(next)
     }
 
-    /// Sends the state at the newest revision, read by key in short statements, and returns that revision.
-    async fn send_snapshot(&mut self) -> Result<Revision, Stop> {
-        let revision = self.hub.head();
-        let mut after = None;
+    async fn take_next(&mut self) -> Result<Event, WatchError> {
+        self.registration.taken()?;
+        let draining = self.draining.clone();
+        tokio::select! {
+            biased;
+            () = draining.cancelled() => Err(WatchError::Draining),
+            event = self.advance() => event,
+        }
+    }
+
+    /// What is told when there was nothing to tell for a while, also where commits flow, or a snapshot is read, of which this
+    /// reader is told nothing.
+    fn sign_of_life(&self) -> Option<Event> {
+        if let Some(revision) = self.engine.reached() {
+            return Some(Event::Bookmark { revision });
+        }
+        let revision = self.engine.snapshot_at()?;
+        Some(Event::SnapshotChunk { revision, entitlements: Vec::new() })
+    }
+
+    async fn advance(&mut self) -> Result<Event, WatchError> {
         loop {
-            let entitlements =
-                self.store.snapshot(revision, after.as_ref(), self.limits.snapshot_chunk).await?;
-            let Some(last) = entitlements.last() else { break };
-            let is_last = entitlements.len() < self.limits.snapshot_chunk as usize;
-            after = Some((last.customer_id.clone(), last.game_id.clone()));
-            self.send(Event::SnapshotChunk { revision, entitlements }).await?;
-            if is_last {
-                break;
+            let step = self.engine.step().await?;
+            if let Step::Event(event) = step {
+                self.next_bookmark = Instant::now() + self.interval;
+                return Ok(event);
             }
-        }
-        self.send(Event::SnapshotEnd { revision }).await?;
-        Ok(revision)
-    }
-
-    /// Sends every commit after a revision, for ever, and a bookmark whenever there is none for a while.
-    async fn send_tail(&mut self, after: Revision) -> Result<(), Stop> {
-        let mut reached = after;
-        let interval = Duration::from_millis(self.limits.bookmark_interval_ms);
-        let mut next_bookmark = Instant::now() + interval;
-        loop {
-            let head = *self.head.borrow_and_update();
-            if reached < head {
-                for commits in self.commits_after(reached).await? {
-                    reached = commits.last().map_or(reached, |commit| commit.revision);
-                    self.send(Event::Commits(commits)).await?;
-                }
-                next_bookmark = Instant::now() + interval;
-                continue;
+            if Instant::now() >= self.next_bookmark
+                && let Some(event) = self.sign_of_life()
+            {
+                self.next_bookmark = Instant::now() + self.interval;
+                return Ok(event);
             }
-            tokio::select! {
-                changed = self.head.changed() => changed.map_err(|_| Stop::Error(WatchError::Draining))?,
-                () = sleep_until(next_bookmark) => {
-                    self.send(Event::Bookmark { revision: reached }).await?;
-                    next_bookmark = Instant::now() + interval;
-                }
-                () = self.sender.closed() => return Err(Stop::Gone),
+            match step {
+                Step::AtHead => tokio::select! {
+                    woken = self.engine.woken(&mut self.head) => woken?,
+                    () = sleep_until(self.next_bookmark) => {}
+                },
+                // A step may be taken from memory alone: others are let on in between.
+                Step::Moved | Step::Event(_) => tokio::task::consume_budget().await,
             }
-        }
-    }
-
-    /// The next commits after a revision below the head, in messages of a bounded size: from memory, or from the log.
-    async fn commits_after(&self, revision: Revision) -> Result<Vec<Vec<Arc<Commit>>>, Stop> {
-        if let Some(commits) = self.hub.after(revision, self.limits.message_bytes) {
-            return Ok(vec![commits]);
-        }
-        let head = self.hub.head();
-        let commits = self.store.log(revision, 16).await?;
-        // A commit of the log that was not published yet is not acknowledged yet either.
-        let commits = commits.into_iter().filter(|commit| commit.revision <= head).map(Arc::new).collect();
-        Ok(split(commits, self.limits.message_bytes))
-    }
-
-    async fn send(&self, event: Event) -> Result<(), Stop> {
-        let limit_ms = self.limits.slow_reader_timeout_ms;
-        match timeout(Duration::from_millis(limit_ms), self.sender.send(event)).await {
-            Ok(Ok(())) => Ok(()),
-            Ok(Err(_)) => Err(Stop::Gone),
-            Err(_) => Err(Stop::Error(WatchError::SlowReader { limit_ms })),
         }
     }
 }
 
-/// Splits commits into messages of about a size. A commit is never split.
-fn split(commits: Vec<Arc<Commit>>, message_bytes: usize) -> Vec<Vec<Arc<Commit>>> {
-    let mut messages: Vec<Vec<Arc<Commit>>> = Vec::new();
-    let mut bytes = 0;
-    for commit in commits {
-        let size = commit.bytes();
-        match messages.last_mut() {
-            Some(message) if bytes + size <= message_bytes => message.push(commit),
-            _ => {
-                bytes = 0;
-                messages.push(vec![commit]);
-            }
-        }
-        bytes += size;
+/// The revision that an event tells of; none within a snapshot.
+fn told(event: &Event) -> Option<Revision> {
+    match event {
+        Event::SnapshotChunk { .. } => None,
+        Event::SnapshotEnd { revision } | Event::Bookmark { revision } => Some(*revision),
+        Event::Commits(parts) => parts.last().map(super::Part::last),
     }
-    messages
 }

@@ -159,7 +159,13 @@ impl Running {
         let head = self.client.clone().get_head(GetHeadRequest {}).await.unwrap().into_inner();
         let newest: Token = head.provenance.unwrap().token.parse().unwrap();
         let start = Some(Start::AfterToken(newest.at(0).to_string()));
-        let mut stream = self.watcher.clone().watch(WatchRequest { start }).await.unwrap().into_inner();
+        let mut stream = self
+            .watcher
+            .clone()
+            .watch(WatchRequest { start, ..WatchRequest::default() })
+            .await
+            .unwrap()
+            .into_inner();
         let mut commits: Vec<Commit> = Vec::new();
         while commits.last().map_or(0, |last| last.revision) < newest.revision {
             let event = stream.message().await.unwrap().expect("the stream goes on").event;

@@ -2,7 +2,6 @@
 
 use gameshelf::fields::Fields;
 use gameshelf::proto::arbiter::v1 as wire;
-use gameshelf::tokens::Token;
 use tonic::Status;
 
 use super::parts::{freshness, key, optional_game, page_size, parse};
@@ -127,30 +126,4 @@ pub(in super::super) fn stock(request: &wire::GetStockRequest) -> Result<(GameId
     let game_id = parse(&mut fields, "game_id", &request.game_id);
     let asked = freshness(&mut fields, request.freshness.as_ref());
     fields.finish(game_id.zip(asked))
-}
-
-/// Where a watch begins, as it came in.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in super::super) enum WatchStart {
-    Snapshot,
-    After(Token),
-}
-
-pub(in super::super) fn watch(request: &wire::WatchRequest) -> Result<WatchStart, Status> {
-    let mut fields = Fields::new();
-    let start = match &request.start {
-        None => {
-            fields.wrong("start", "must be set: a snapshot, or a token to resume after");
-            None
-        }
-        Some(wire::watch_request::Start::Snapshot(_)) => Some(WatchStart::Snapshot),
-        Some(wire::watch_request::Start::AfterToken(token)) => {
-            parse(&mut fields, "after_token", token).map(WatchStart::After)
-        }
-        Some(wire::watch_request::Start::Earliest(_)) => {
-            fields.wrong("earliest", "is not served yet");
-            None
-        }
-    };
-    fields.finish(start)
 }

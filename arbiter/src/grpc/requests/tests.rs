@@ -14,6 +14,8 @@ const LIMITS: RequestLimits = RequestLimits {
     page_size_default: 10,
     page_size_max: 20,
     reservation_hold_max_ms: 1_000,
+    filter_items: 3,
+    poll_wait_max_ms: 1_000,
 };
 
 fn good() -> wire::GrantRequest {
@@ -246,7 +248,7 @@ proptest! {
             }
         }
         let start = Some(wire::watch_request::Start::AfterToken(text));
-        let refused = watch(&wire::WatchRequest { start }).is_err();
+        let refused = watch(&wire::WatchRequest { start, ..wire::WatchRequest::default() }, &LIMITS).is_err();
         prop_assert!(refused);
     }
 }

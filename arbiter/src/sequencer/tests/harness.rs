@@ -47,13 +47,16 @@ pub(super) const REQUEST_LIMITS: RequestLimits = RequestLimits {
     page_size_default: 100,
     page_size_max: 1_000,
     reservation_hold_max_ms: 86_400_000,
+    filter_items: 10,
+    poll_wait_max_ms: 1_000,
 };
 
 const WATCH_LIMITS: WatchLimits = WatchLimits {
     watchers: 10,
     message_bytes: 1 << 20,
     snapshot_chunk: 100,
-    queue_messages: 10,
+    log_cache_bytes: 1 << 20,
+    snapshot_hold_max_ms: 60_000,
     slow_reader_timeout_ms: 60_000,
     bookmark_interval_ms: 20,
 };

@@ -2,7 +2,7 @@
 
 use super::harness::*;
 use crate::domain::{Change, Commit, Reservation, ReservationStatus};
-use crate::watch::{Event, Start as WatchStart};
+use crate::watch::{Event, Part, Start as WatchStart, Subscription};
 
 on_both_stores!(
     the_last_copy_is_sold_once_whatever_races,
@@ -46,7 +46,7 @@ async fn the_last_copy_is_sold_once_whatever_races(test: TestStore) {
 async fn expiry_is_a_commit_like_any_other(test: TestStore) {
     let clock = TestClock::new();
     let running = start_with(&test.store, Setup::with_clock(&clock)).await;
-    let mut events = running.watches.open(WatchStart::After(0)).unwrap();
+    let mut events = running.watches.open(Subscription::to_all(WatchStart::After(0))).unwrap();
     let due_ms = clock.now_ms() + 1_000;
     running.ask(id(1), set_stock("g", 2)).await.unwrap();
     running.ask(id(2), grant_until("c", "g", due_ms)).await.unwrap();
@@ -56,8 +56,8 @@ async fn expiry_is_a_commit_like_any_other(test: TestStore) {
     until(|| running.hub.head() == 5).await;
     let mut seen: Vec<Commit> = Vec::new();
     while seen.len() < 5 {
-        if let Event::Commits(commits) = events.next().await.unwrap().unwrap() {
-            seen.extend(commits.iter().map(|commit| (**commit).clone()));
+        if let Event::Commits(parts) = events.next().await.unwrap().unwrap() {
+            seen.extend(parts.iter().flat_map(Part::commits).map(|commit| (**commit).clone()));
         }
     }
     assert_eq!(seen, test.store.log(0, 100).await.unwrap(), "Watch shows what the log holds");
