@@ -142,8 +142,8 @@ mod tests {
         assert_eq!(partition("ann"), PARTITION_EXAMPLE);
     }
 
-    const ROW_EXAMPLE: u128 = 0x408516d8_cc43c333_6ff8c700_48ddcfba;
-    const CONTENT_EXAMPLE: u128 = 0xedf51ff9_5faf7d97_ed2e7c17_895f6b93;
+    const ROW_EXAMPLE: u128 = 0x4085_16d8_cc43_c333_6ff8_c700_48dd_cfba;
+    const CONTENT_EXAMPLE: u128 = 0xedf5_1ff9_5faf_7d97_ed2e_7c17_895f_6b93;
     const PARTITION_EXAMPLE: u8 = 73;
 
     #[test]

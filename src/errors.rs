@@ -84,6 +84,8 @@ reasons! {
     SlowReader = "SLOW_READER", ResourceExhausted;
     /// As many streams are open as the service allows.
     TooManyWatchers = "TOO_MANY_WATCHERS", Unavailable;
+    /// As many copies are known as the service allows.
+    TooManyCopies = "TOO_MANY_COPIES", ResourceExhausted;
     /// The queue of writes is full; nothing was enqueued.
     QueueFull = "QUEUE_FULL", Unavailable;
     /// The store cannot be reached; nothing was written.

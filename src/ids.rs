@@ -11,6 +11,9 @@ pub const CUSTOMER_ID_MAX_BYTES: usize = 64;
 /// The most bytes in a [`GameId`].
 pub const GAME_ID_MAX_BYTES: usize = 128;
 
+/// The most bytes in a [`CopyName`].
+pub const COPY_NAME_MAX_BYTES: usize = 64;
+
 /// Why a text is not an id. The message completes a sentence that begins with the name of the field.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum IdError {
@@ -31,6 +34,9 @@ pub enum IdError {
     /// The text is not a slug.
     #[error("must be a slug: runs of a-z and 0-9, joined by single '-'")]
     NotASlug,
+    /// The text is not the name of a copy.
+    #[error("must have characters of a-z, 0-9, '-', '_' and '.' alone")]
+    NotACopyName,
     /// The text is not a UUID.
     #[error("must be a UUID, such as 01890a5d-ac96-774b-bcce-b302099a8057")]
     NotAUuid,
@@ -134,6 +140,39 @@ impl fmt::Display for GameId {
     }
 }
 
+/// The name of a copy: 1 to 64 characters of a-z, 0-9, '-', '_' and '.'. Cheap to clone.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct CopyName(Arc<str>);
+
+impl CopyName {
+    /// The name as text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for CopyName {
+    type Err = IdError;
+
+    fn from_str(text: &str) -> Result<Self, IdError> {
+        if text.is_empty() {
+            return Err(IdError::Empty);
+        }
+        if text.len() > COPY_NAME_MAX_BYTES {
+            return Err(IdError::TooLong { bytes: text.len(), limit_bytes: COPY_NAME_MAX_BYTES });
+        }
+        let fits = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"-_.".contains(&byte);
+        if text.bytes().all(fits) { Ok(Self(text.into())) } else { Err(IdError::NotACopyName) }
+    }
+}
+
+impl fmt::Display for CopyName {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(&self.0)
+    }
+}
+
 macro_rules! uuid_id {
     ($name:ident, $documentation:literal) => {
         #[doc = $documentation]
@@ -224,6 +263,15 @@ mod tests {
             Err(IdError::TooLong { bytes: 65, limit_bytes: 64 })
         );
         assert_eq!("a\nb".parse::<CustomerId>(), Err(IdError::ControlCharacter));
+    }
+
+    #[test]
+    fn a_copy_has_a_name_that_fits_any_label() {
+        assert!("game-list.eu_1".parse::<CopyName>().is_ok());
+        assert_eq!("".parse::<CopyName>(), Err(IdError::Empty));
+        assert_eq!("Game list".parse::<CopyName>(), Err(IdError::NotACopyName));
+        let long = "c".repeat(65).parse::<CopyName>();
+        assert_eq!(long, Err(IdError::TooLong { bytes: 65, limit_bytes: 64 }));
     }
 
     #[test]

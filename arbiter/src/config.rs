@@ -4,8 +4,9 @@ use clap::value_parser;
 use database::{DatabaseConfig, Url};
 use mesh::inbound::InboundConfig;
 
+use crate::copies::CopyLimits;
 use crate::domain::Rules;
-use crate::grpc::RequestLimits;
+use crate::grpc::{ImportLimits, RequestLimits};
 use crate::sequencer::SequencerLimits;
 use crate::watch::{TrimLimits, WatchLimits};
 
@@ -125,6 +126,51 @@ pub struct Config {
     #[arg(value_parser = value_parser!(u64).range(100..=604_800_000))]
     pub trim_interval_ms: u64,
 
+    /// Imports that may run at once; one more is refused with UNAVAILABLE
+    #[arg(long, value_name = "COUNT", env = "GAMESHELF_ARBITER_IMPORTS_MAX", default_value_t = 4)]
+    #[arg(value_parser = value_parser!(u32).range(0..=1_000))]
+    pub imports_max: u32,
+
+    /// Requests of one import that are read and not answered; further ones wait on the network
+    #[arg(long, value_name = "COUNT", env = "GAMESHELF_ARBITER_IMPORT_IN_FLIGHT", default_value_t = 16)]
+    #[arg(value_parser = value_parser!(u32).range(1..=1_024))]
+    pub import_in_flight: u32,
+
+    /// Copies that may be known by name; one more is refused
+    #[arg(long, value_name = "COUNT", env = "GAMESHELF_ARBITER_COPIES_MAX", default_value_t = 1_000)]
+    #[arg(value_parser = value_parser!(u32).range(0..=100_000))]
+    pub copies_max: u32,
+
+    /// Time between two reports of a copy, as it is asked for; what copies report is stored as often
+    #[arg(
+        long,
+        value_name = "MS",
+        env = "GAMESHELF_ARBITER_COPY_REPORT_INTERVAL_MS",
+        default_value_t = 5_000
+    )]
+    #[arg(value_parser = value_parser!(u64).range(10..=3_600_000))]
+    pub copy_report_interval_ms: u64,
+
+    /// Time after which a copy that is not seen any more is no longer listed
+    #[arg(
+        long,
+        value_name = "MS",
+        env = "GAMESHELF_ARBITER_COPY_FORGET_AFTER_MS",
+        default_value_t = 2_592_000_000
+    )]
+    #[arg(value_parser = value_parser!(u64).range(1_000..=315_360_000_000))]
+    pub copy_forget_after_ms: u64,
+
+    /// Changes after which the digests of everything are stored again; a new process folds so many from the log, or a few more
+    #[arg(
+        long,
+        value_name = "COUNT",
+        env = "GAMESHELF_ARBITER_DIGEST_CHECKPOINT_CHANGES",
+        default_value_t = 50_000
+    )]
+    #[arg(value_parser = value_parser!(u64).range(1..=100_000_000))]
+    pub digest_checkpoint_changes: u64,
+
     /// Bytes of customers' games that are kept in memory, so that strong reads of them touch no database
     #[arg(long, value_name = "BYTES", env = "GAMESHELF_ARBITER_CACHE_BYTES", default_value_t = 128 << 20)]
     #[arg(value_parser = value_parser!(u64).range(0..=1 << 40))]
@@ -238,6 +284,19 @@ impl Config {
             trim_interval_ms: self.trim_interval_ms,
             rules: self.rules(),
         }
+    }
+
+    pub(crate) fn copy_limits(&self) -> CopyLimits {
+        CopyLimits {
+            copies: self.copies_max as usize,
+            forget_after_ms: self.copy_forget_after_ms,
+            interval_ms: self.copy_report_interval_ms,
+        }
+    }
+
+    pub(crate) fn import_limits(&self) -> ImportLimits {
+        let (streams, in_flight) = (self.imports_max as usize, self.import_in_flight as usize);
+        ImportLimits { streams, in_flight }
     }
 
     pub(crate) fn rules(&self) -> Rules {

@@ -12,6 +12,7 @@ mod decide_tests;
 mod entity;
 mod need;
 mod state;
+mod sums;
 
 pub(crate) use command::{
     Cause, Command, CustomerId, GameId, Key, OnNothingToDo, Operation, Precondition, Reason, RequestId,
@@ -24,6 +25,7 @@ pub(crate) use entity::{
 };
 pub(crate) use need::{Needs, Subject};
 pub(crate) use state::{Effects, State};
+pub(crate) use sums::Sums;
 
 /// A place in the one order of commits. The first commit has revision 1; at revision 0 nothing is owned.
 pub(crate) type Revision = u64;

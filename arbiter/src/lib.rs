@@ -5,6 +5,8 @@
 
 mod cache;
 mod config;
+mod copies;
+mod digests;
 mod domain;
 mod grpc;
 mod leadership;

@@ -16,11 +16,13 @@ use uuid::Uuid;
 
 use crate::cache::Cache;
 use crate::config::Config;
+use crate::copies::{Copies, keep as keep_copies};
+use crate::digests::{self, LiveDigests, Recovered};
 use crate::domain::Revision;
-use crate::grpc::{ArbiterGrpc, ArbiterServer, Core, CoreSlot};
+use crate::grpc::{ArbiterGrpc, ArbiterServer, Core, CoreSlot, Imports};
 use crate::leadership::{Leading, Lease, TakeError, TakeOptions, keep, take};
 use crate::sequencer::{Lead, Sequencer, SequencerError, Start};
-use crate::store::{self, SharedStore};
+use crate::store::{self, SharedStore, Store};
 use crate::watch::{Hub, LogTrimmer, Watches};
 
 /// Why the arbiter ended by itself.
@@ -118,6 +120,16 @@ pub async fn run(
     Ok(served?)
 }
 
+/// The lead of a store, and what it knows.
+struct Taken {
+    start: Start,
+    lease: Lease,
+    /// The oldest revision after which the log is whole.
+    log_mark: Revision,
+    recovered: Recovered,
+    copies: Arc<Copies>,
+}
+
 /// Everything behind the server.
 struct Arbitration {
     config: Config,
@@ -142,30 +154,26 @@ impl Arbitration {
             () = self.draining.cancelled() => return Ok(()),
             () = self.stop.cancelled() => return Ok(()),
         };
-        let (start, lease, log_mark) = taken?;
+        let Taken { start, lease, log_mark, recovered, copies } = taken?;
         let lease = Arc::new(lease);
         let head = start.head;
         tracing::info!(store_id = %head.store_id, epoch = head.epoch, revision = head.revision, "leading");
         let hub = Arc::new(Hub::new(head.revision, self.config.watch_buffer_bytes as usize));
         hub.raise_mark(log_mark);
-        // Nobody but readers and snapshots needs the log so far.
-        hub.keep_after(Revision::MAX);
         let cache = Arc::new(Cache::new(head.revision, start.stocks.clone(), self.config.cache_bytes));
+        let digests = Arc::new(LiveDigests::new(recovered, self.config.digest_checkpoint_changes));
+        hub.keep_after(digests.checkpoint_revision());
         let lead = Lead {
             store: Arc::clone(&opened),
             leader_id,
             start,
             cache: Arc::clone(&cache),
             hub: Arc::clone(&hub),
+            digests: Arc::clone(&digests),
         };
         let (sequencer, handle) =
             Sequencer::new(lead, self.environment.clone(), self.config.sequencer_limits());
-        let watches = Watches::new(
-            Arc::clone(&opened),
-            Arc::clone(&hub),
-            self.config.watch_limits(),
-            self.draining.clone(),
-        );
+        let watches = self.watches(&opened, &hub, &digests);
         let clock = Arc::clone(&self.environment.clock);
         let log_trimmer = LogTrimmer::new(&watches, leader_id, clock, self.config.trim_limits());
         let core = Core {
@@ -173,11 +181,15 @@ impl Arbitration {
             store: Arc::clone(&opened),
             cache,
             hub,
+            digests,
+            copies,
             lease: Arc::clone(&lease),
             watches,
+            imports: Imports::new(self.config.import_limits(), self.draining.clone()),
             rules: self.config.rules(),
             identity: Token { store_id: head.store_id, incarnation: head.incarnation, revision: 0 },
         };
+        let (copies, hub) = (Arc::clone(&core.copies), Arc::clone(&core.hub));
         // The slot is set once, here.
         let _ = self.core.set(core);
 
@@ -188,15 +200,19 @@ impl Arbitration {
             lost = keep_lease(&lease, &opened, leader_id) => Err(lost),
             () = health => Ok(()),
             never = log_trimmer.run() => match never {},
+            never = keep_copies(&copies, &hub, &*opened, leader_id) => match never {},
         };
         self.health.set_serving(false);
-        if let (Ok(()), Some(leases)) = (&ended, opened.leases())
-            && let Err(error) = leases.release(leader_id).await
-        {
-            tracing::warn!(%error, "the lease could not be given back; the next arbiter waits it out");
+        if ended.is_ok() {
+            end_in_order(&*opened, &copies, leader_id).await;
         }
         opened.close().await;
         ended
+    }
+
+    fn watches(&self, store: &SharedStore, hub: &Arc<Hub>, digests: &Arc<LiveDigests>) -> Watches {
+        let (store, hub, digests) = (Arc::clone(store), Arc::clone(hub), Arc::clone(digests));
+        Watches::new(store, hub, digests, self.config.watch_limits(), self.draining.clone())
     }
 
     async fn open(&self) -> Result<SharedStore, database::OpenError> {
@@ -204,7 +220,7 @@ impl Arbitration {
         store::open(&self.config.database_url, &self.config.database, commit_timeout).await
     }
 
-    async fn take(&self, store: &SharedStore, leader_id: Uuid) -> Result<(Start, Lease, Revision), RunError> {
+    async fn take(&self, store: &SharedStore, leader_id: Uuid) -> Result<Taken, RunError> {
         let options = TakeOptions {
             leader_id,
             lease: Duration::from_millis(self.config.lease_ms),
@@ -213,13 +229,29 @@ impl Arbitration {
         let Leading { head, lease } = take(&**store, &self.environment.clock, &options).await?;
         let start = Start::read(&**store, head).await.map_err(TakeError::from)?;
         let log_mark = store.log_mark().await.map_err(TakeError::from)?;
-        Ok((start, lease, log_mark))
+        let recovered = digests::recover(&**store, head.revision).await.map_err(TakeError::from)?;
+        let remembered = store.copies(self.config.copies_max).await.map_err(TakeError::from)?;
+        let clock = Arc::clone(&self.environment.clock);
+        let copies = Copies::new(remembered, head.revision, self.config.copy_limits(), clock);
+        Ok(Taken { start, lease, log_mark, recovered, copies: Arc::new(copies) })
     }
 
     fn leader_id(&self) -> Uuid {
         let mut bytes = [0; 16];
         self.environment.random.fill(&mut bytes);
         uuid::Builder::from_random_bytes(bytes).into_uuid()
+    }
+}
+
+/// Leaves the store as the next process likes to find it. What cannot be left so costs it time alone.
+async fn end_in_order(store: &dyn Store, copies: &Copies, leader_id: Uuid) {
+    if let Err(error) = copies.write(store, leader_id).await {
+        tracing::warn!(%error, "what copies reported last could not be stored");
+    }
+    if let Some(leases) = store.leases()
+        && let Err(error) = leases.release(leader_id).await
+    {
+        tracing::warn!(%error, "the lease could not be given back; the next arbiter waits it out");
     }
 }
 

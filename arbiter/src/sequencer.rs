@@ -36,6 +36,7 @@ use trimmer::Trimmer;
 use writer::Writer;
 
 use crate::cache::Cache;
+use crate::digests::LiveDigests;
 use crate::domain::Rules;
 use crate::store::SharedStore;
 use crate::watch::Hub;
@@ -85,6 +86,8 @@ pub(crate) struct Lead {
     /// Where commits are told to readers and watchers.
     pub(crate) cache: Arc<Cache>,
     pub(crate) hub: Arc<Hub>,
+    /// What everything adds up to at the head.
+    pub(crate) digests: Arc<LiveDigests>,
 }
 
 /// The one writer, before it runs.

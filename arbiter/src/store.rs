@@ -19,11 +19,12 @@ use std::fmt;
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use gameshelf::ids::CopyName;
 use uuid::Uuid;
 
 use crate::domain::{
     Commit, CustomerId, Effects, Entitlement, GameId, Key, Outcome, Ownership, RequestId, Reservation,
-    ReservationId, Revision, Stock, Subject,
+    ReservationId, Revision, Stock, Subject, Sums,
 };
 
 pub(crate) use error::{CommitError, StoreError};
@@ -90,6 +91,19 @@ pub(crate) struct Batch {
     pub(crate) requests: Vec<Arc<StoredRequest>>,
     /// The commits, in the order of their revisions, the first being the head's next one.
     pub(crate) commits: Vec<Commit>,
+    /// What everything added up to before the batch, where that is to be kept.
+    pub(crate) checkpoint: Option<Sums>,
+}
+
+/// A copy as it told of itself last.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct CopyRow {
+    pub(crate) name: CopyName,
+    pub(crate) version: String,
+    pub(crate) revision: Revision,
+    pub(crate) digest_state: i32,
+    pub(crate) repaired_partitions: u64,
+    pub(crate) last_seen_ms: u64,
 }
 
 /// The lease as it stands in a store.
@@ -203,6 +217,21 @@ pub(crate) trait Store: LogStore + fmt::Debug + Send + Sync {
 
     /// Commits in order, from the one after `after` on, at most those of `limit_batches` batches. Empty when there is none.
     async fn log(&self, after: Revision, limit_batches: u32) -> Result<Vec<Commit>, StoreError>;
+
+    /// What everything added up to when a batch kept that last.
+    async fn digest_checkpoint(&self) -> Result<Option<Sums>, StoreError>;
+
+    /// At most `limit` copies, those that were seen last.
+    async fn copies(&self, limit: u32) -> Result<Vec<CopyRow>, StoreError>;
+
+    /// Remembers copies as they are now, and forgets those that were not seen since a time. Changes nothing where this process does
+    /// not lead.
+    async fn put_copies(
+        &self,
+        leader_id: Uuid,
+        copies: &[CopyRow],
+        forget_before_ms: u64,
+    ) -> Result<(), StoreError>;
 
     /// The time before which request ids may have been forgotten, in milliseconds since 1970.
     async fn trim_mark_ms(&self) -> Result<u64, StoreError>;

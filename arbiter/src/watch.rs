@@ -6,6 +6,7 @@
 //! and writers never wait for one.
 
 mod batch;
+mod digested;
 mod engine;
 mod event;
 mod filter;

@@ -101,3 +101,20 @@ CREATE TABLE stock (
     reserved BIGINT           NOT NULL CHECK (reserved >= 0),
     CHECK (sold + reserved <= total)
 );
+
+-- What everything that is owned adds up to at a revision, so that a new process need not read it all: it folds the log after that.
+CREATE TABLE digest_checkpoint (
+    singleton SMALLINT PRIMARY KEY CHECK (singleton = 1),
+    revision  BIGINT NOT NULL,
+    sums      BYTEA NOT NULL
+);
+
+-- Who holds copies, as they told of themselves last.
+CREATE TABLE copy (
+    name                TEXT COLLATE "C" NOT NULL PRIMARY KEY,
+    version             TEXT  NOT NULL,
+    revision            BIGINT NOT NULL,
+    digest_state        SMALLINT NOT NULL,
+    repaired_partitions BIGINT NOT NULL,
+    last_seen_ms        BIGINT NOT NULL
+);

@@ -89,3 +89,20 @@ CREATE TABLE stock (
     reserved INTEGER NOT NULL CHECK (reserved >= 0),
     CHECK (sold + reserved <= total)
 ) STRICT, WITHOUT ROWID;
+
+-- What everything that is owned adds up to at a revision, so that a new process need not read it all: it folds the log after that.
+CREATE TABLE digest_checkpoint (
+    singleton INTEGER  PRIMARY KEY CHECK (singleton = 1),
+    revision  INTEGER NOT NULL,
+    sums      BLOB NOT NULL
+) STRICT;
+
+-- Who holds copies, as they told of themselves last.
+CREATE TABLE copy (
+    name                TEXT    NOT NULL PRIMARY KEY,
+    version             TEXT   NOT NULL,
+    revision            INTEGER NOT NULL,
+    digest_state        INTEGER NOT NULL,
+    repaired_partitions INTEGER NOT NULL,
+    last_seen_ms        INTEGER NOT NULL
+) STRICT;

@@ -10,8 +10,8 @@ use super::command::{Cause, CustomerId, GameId, Key, RequestId, ReservationId};
 pub(crate) enum Change {
     /// The customer owns the game from now on.
     Granted { key: Key, ends_at_ms: Option<u64>, reservation_id: Option<ReservationId> },
-    /// The customer does not own the game from now on.
-    Revoked { key: Key },
+    /// The customer does not own the game from now on. What ended had begun at `valid_from`.
+    Revoked { key: Key, valid_from: Revision, ends_at_ms: Option<u64> },
     /// A reservation was opened.
     Reserved { key: Key, reservation_id: ReservationId, expires_at_ms: u64 },
     /// A reservation was closed without a grant.
@@ -25,7 +25,7 @@ impl Change {
     pub(crate) fn customer_id(&self) -> Option<&CustomerId> {
         match self {
             Self::Granted { key, .. }
-            | Self::Revoked { key }
+            | Self::Revoked { key, .. }
             | Self::Reserved { key, .. }
             | Self::Released { key, .. } => Some(&key.0),
             Self::StockSet { .. } => None,
@@ -36,7 +36,7 @@ impl Change {
     pub(crate) fn game_id(&self) -> &GameId {
         match self {
             Self::Granted { key, .. }
-            | Self::Revoked { key }
+            | Self::Revoked { key, .. }
             | Self::Reserved { key, .. }
             | Self::Released { key, .. } => &key.1,
             Self::StockSet { game_id, .. } => game_id,
@@ -47,7 +47,7 @@ impl Change {
     fn bytes(&self) -> usize {
         match self {
             Self::Granted { key, .. }
-            | Self::Revoked { key }
+            | Self::Revoked { key, .. }
             | Self::Reserved { key, .. }
             | Self::Released { key, .. } => 64 + key.0.as_str().len() + key.1.as_str().len(),
             Self::StockSet { game_id, .. } => 24 + game_id.as_str().len(),

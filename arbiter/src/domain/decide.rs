@@ -195,7 +195,8 @@ impl Deciding<'_, '_> {
         let end =
             End { valid_to: self.revision(), ended_at_ms: self.moment.now_ms, cause: Arc::clone(self.cause) };
         let ended = self.state.end(key, end)?;
-        self.changes.push(Change::Revoked { key: key.clone() });
+        let (key, valid_from, ends_at_ms) = (key.clone(), ended.valid_from, ended.ends_at_ms);
+        self.changes.push(Change::Revoked { key, valid_from, ends_at_ms });
         Some(ended)
     }
 

@@ -11,9 +11,12 @@ use tonic::Status;
 use tracing::info_span;
 
 use super::errors::{self, Refused, TokenProblem};
+use super::import::Imports;
 use super::requests::{Asked, Write};
 use super::responses;
 use crate::cache::Cache;
+use crate::copies::Copies;
+use crate::digests::LiveDigests;
 use crate::domain::{Command, RequestId, Revision, Rules, Verdict};
 use crate::leadership::Lease;
 use crate::sequencer::{Answer, SequencerHandle, Submission};
@@ -27,8 +30,11 @@ pub(crate) struct Core {
     pub(crate) store: SharedStore,
     pub(crate) cache: Arc<Cache>,
     pub(crate) hub: Arc<Hub>,
+    pub(crate) digests: Arc<LiveDigests>,
+    pub(crate) copies: Arc<Copies>,
     pub(crate) lease: Arc<Lease>,
     pub(crate) watches: Watches,
+    pub(crate) imports: Imports,
     pub(crate) rules: Rules,
     /// Names the store; its revision is of no meaning.
     pub(crate) identity: Token,
@@ -88,8 +94,8 @@ impl Core {
         Ok(responses::provenance(self.token(revision), age))
     }
 
-    /// Puts a write into the one order and waits for its outcome. A refusal is an error.
-    pub(super) async fn write(&self, write: Write) -> Result<Written, Status> {
+    /// Puts a write into the one order and waits for its outcome, which may be a refusal.
+    pub(super) async fn submit(&self, write: Write) -> Result<(Arc<Command>, Answer), Status> {
         // From queue to commit. It is a child of the call's span, so it belongs to the caller's trace.
         let span = trace::within(|| {
             info_span!(
@@ -99,11 +105,16 @@ impl Core {
                 batch.size = tracing::field::Empty,
             )
         });
-        let request_id = write.request_id;
         let command = Arc::new(write.command);
-        let submission = Submission { request_id, command: Arc::clone(&command), span };
-        let Answer { outcome, replayed } =
-            self.sequencer.submit(submission).await.map_err(|error| errors::submit(&error))?;
+        let submission = Submission { request_id: write.request_id, command: Arc::clone(&command), span };
+        let answer = self.sequencer.submit(submission).await.map_err(|error| errors::submit(&error))?;
+        Ok((command, answer))
+    }
+
+    /// Puts a write into the one order and waits for its outcome. A refusal is an error.
+    pub(super) async fn write(&self, write: Write) -> Result<Written, Status> {
+        let request_id = write.request_id;
+        let (command, Answer { outcome, replayed }) = self.submit(write).await?;
         let (revision, token) = (outcome.revision, self.token(outcome.revision).to_string());
         match outcome.verdict {
             Verdict::Accepted { changed, expires_at_ms } => {

@@ -6,6 +6,7 @@ use gameshelf::errors::{ErrorBuilder, Reason};
 use tonic::Status;
 
 pub(super) use super::refusals::{Refused, refused};
+use crate::copies::TooManyCopies;
 use crate::domain::Revision;
 use crate::sequencer::SubmitError;
 use crate::store::StoreError;
@@ -116,6 +117,26 @@ pub(super) fn encoding(error: &prost::EncodeError) -> Status {
     tracing::error!(%error, "a message could not be written");
     ErrorBuilder::new(Reason::Internal, "the message could not be written; the arbiter's log says more")
         .build()
+}
+
+/// As many imports run as may.
+pub(super) fn too_many_imports(limit: usize) -> Status {
+    ErrorBuilder::new(Reason::QueueFull, format!("at most {limit} imports may run at once, and so many do"))
+        .with("limit_imports", limit)
+        .retry_after(RETRY_RECOVERY)
+        .build()
+}
+
+/// The arbiter ends, and a stream with it.
+pub(super) fn draining() -> Status {
+    ErrorBuilder::new(Reason::ShuttingDown, "the arbiter is stopping; what is not answered may be sent again")
+        .retry_after(RETRY_RECOVERY)
+        .build()
+}
+
+/// As many copies are known as may be.
+pub(super) fn too_many_copies(error: TooManyCopies) -> Status {
+    ErrorBuilder::new(Reason::TooManyCopies, error.to_string()).with("limit", error.limit).build()
 }
 
 /// A revision that was asked for is beyond the newest one.

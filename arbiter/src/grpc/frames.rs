@@ -185,14 +185,14 @@ impl ArbiterGrpc {
     fn frames(&self, request: &wire::WatchRequest) -> Result<Response<BoxStream<Frame>>, Status> {
         let watch = requests::watch(request, self.limits())?;
         let core = self.core()?;
-        let events = core.watch(watch)?;
+        let opened = core.watch(watch)?;
         let store = core.identity;
-        let frames = stream::unfold(events, move |mut events| async move {
+        let frames = stream::unfold(opened, move |(mut events, connected)| async move {
             let frame = match events.next().await? {
                 Ok(event) => Ok(Frame::new(event, store)),
                 Err(error) => Err(errors::watch(&error)),
             };
-            Some((frame, events))
+            Some((frame, (events, connected)))
         });
         Ok(Response::new(Box::pin(frames)))
     }

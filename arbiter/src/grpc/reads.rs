@@ -175,6 +175,20 @@ impl Core {
         Ok(wire::ExplainOwnershipResponse { owned, ownership, provenance })
     }
 
+    /// The digests of everything, of the newest revision.
+    pub(super) async fn digests(&self) -> Result<wire::GetDigestsResponse, Status> {
+        let sums = self.digests.sums();
+        // They may be a moment ahead of what is acknowledged: then that is waited for. It fails only when the arbiter ends.
+        let _ = self.hub.subscribe().wait_for(|head| *head >= sums.revision).await;
+        let provenance = Some(self.provenance(sums.revision, Asked::Strong)?);
+        Ok(wire::GetDigestsResponse {
+            provenance,
+            row_digests: sums.rows.to_bytes(),
+            content_digests: sums.contents.to_bytes(),
+            rows: sums.counts.to_vec(),
+        })
+    }
+
     pub(super) async fn reservation(
         &self,
         reservation_id: ReservationId,

@@ -80,7 +80,7 @@ fn limit(kind: RefusalKind, rules: &Rules) -> Option<usize> {
 }
 
 /// The reason, what it says to a person, and the type of the precondition that failed.
-fn told(kind: RefusalKind) -> (Reason, &'static str, &'static str) {
+pub(super) fn told(kind: RefusalKind) -> (Reason, &'static str, &'static str) {
     match kind {
         RefusalKind::AlreadyOwned => {
             (Reason::AlreadyOwned, "the customer owns the game already", "NOT_OWNED")

@@ -1,5 +1,7 @@
 //! From the wire to the domain. Every field is checked, and all that is wrong is told at once.
 
+mod copies;
+mod import;
 mod parts;
 mod read;
 #[cfg(test)]
@@ -13,6 +15,8 @@ use gameshelf::tokens::Token;
 
 use crate::domain::{Command, RequestId};
 
+pub(super) use copies::{ReportedCopy, report_copy};
+pub(super) use import::{ImportRows, import};
 pub(super) use read::{Check, Explain, History, List, check, explain, history, list, reservation, stock};
 pub(super) use watch::{PollChanges, PollStart, Watch, WatchStart, poll_changes, watch};
 pub(super) use write::{commit, confirm, grant, release, reserve, revoke, set_stock, transfer};

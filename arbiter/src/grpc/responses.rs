@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use gameshelf::digest::Digests;
 use gameshelf::proto::arbiter::v1 as wire;
 use gameshelf::proto::freshness::v1::{Provenance, Source};
 use gameshelf::tokens::Token;
@@ -119,6 +120,10 @@ pub(super) fn event(event: Event, store: Token) -> wire::WatchResponse {
             token: token(parts.last().map_or(store.revision, Part::last)),
             commits: parts.iter().flat_map(Part::commits).map(|commit_| commit(commit_)).collect(),
         }),
+        Event::Digests { revision, partitions, digests } => {
+            let digests = row_digests(&partitions, &digests);
+            WireEvent::Bookmark(wire::Bookmark { revision, token: token(revision), digests: Some(digests) })
+        }
         Event::Bookmark { revision } => {
             WireEvent::Bookmark(wire::Bookmark { revision, token: token(revision), digests: None })
         }
@@ -165,7 +170,7 @@ fn change(change: &Change) -> wire::Change {
             reservation_id: reservation_id.map(|id| id.to_string()).unwrap_or_default(),
             ..of_key(Kind::Granted, key)
         },
-        Change::Revoked { key } => of_key(Kind::Revoked, key),
+        Change::Revoked { key, .. } => of_key(Kind::Revoked, key),
         Change::Reserved { key, reservation_id, expires_at_ms } => wire::Change {
             end_time: Some(timestamp(*expires_at_ms)),
             reservation_id: reservation_id.to_string(),
@@ -188,4 +193,14 @@ pub(super) fn timestamp(unix_ms: u64) -> prost_types::Timestamp {
         seconds: i64::try_from(unix_ms / 1000).unwrap_or(i64::MAX),
         nanos: i32::try_from(unix_ms % 1000 * 1_000_000).unwrap_or(0),
     }
+}
+
+/// The digests of some partitions; of all of them where none is named.
+fn row_digests(partitions: &[u8], digests: &Digests) -> wire::RowDigests {
+    let bytes = if partitions.is_empty() {
+        digests.to_bytes()
+    } else {
+        partitions.iter().flat_map(|partition| digests[*partition].to_bytes()).collect()
+    };
+    wire::RowDigests { partitions: partitions.iter().copied().map(u32::from).collect(), digests: bytes }
 }

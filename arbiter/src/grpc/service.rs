@@ -1,10 +1,14 @@
 //! The service: each method parses, asks, and converts the answer.
 
+#[cfg(test)]
+use futures_util::Stream;
 use gameshelf::proto::arbiter::v1 as wire;
 use gameshelf::proto::arbiter::v1::arbiter_service_server::ArbiterService;
-use tonic::{Request, Response, Status};
+use tonic::codegen::BoxStream;
+use tonic::{Request, Response, Status, Streaming};
 
 use super::core::{Core, CoreSlot, Written};
+use super::import;
 use super::requests::{self, Asked, RequestLimits};
 use super::{errors, responses};
 
@@ -18,6 +22,15 @@ pub(crate) struct ArbiterGrpc {
 impl ArbiterGrpc {
     pub(crate) fn new(core: CoreSlot, limits: RequestLimits) -> Self {
         Self { core, limits }
+    }
+
+    /// An import without a network.
+    #[cfg(test)]
+    pub(crate) fn import_of(
+        &self,
+        requests: impl Stream<Item = Result<wire::ImportRequest, Status>> + Send + 'static,
+    ) -> Result<BoxStream<wire::ImportResponse>, Status> {
+        Ok(Box::pin(import::import(&self.core, self.limits, requests)?))
     }
 
     pub(super) fn core(&self) -> Result<&Core, Status> {
@@ -151,5 +164,35 @@ impl ArbiterService for ArbiterGrpc {
     ) -> Answer<wire::PollChangesResponse> {
         let poll = requests::poll_changes(request.get_ref(), &self.limits)?;
         Ok(Response::new(self.core()?.poll_changes(poll).await?))
+    }
+
+    async fn get_digests(
+        &self,
+        _request: Request<wire::GetDigestsRequest>,
+    ) -> Answer<wire::GetDigestsResponse> {
+        Ok(Response::new(self.core()?.digests().await?))
+    }
+
+    async fn report_copy(
+        &self,
+        request: Request<wire::ReportCopyRequest>,
+    ) -> Answer<wire::ReportCopyResponse> {
+        let report = requests::report_copy(request.get_ref())?;
+        Ok(Response::new(self.core()?.report_copy(report)?))
+    }
+
+    async fn list_copies(
+        &self,
+        _request: Request<wire::ListCopiesRequest>,
+    ) -> Answer<wire::ListCopiesResponse> {
+        Ok(Response::new(self.core()?.list_copies().await?))
+    }
+
+    async fn import(
+        &self,
+        request: Request<Streaming<wire::ImportRequest>>,
+    ) -> Answer<BoxStream<wire::ImportResponse>> {
+        let answers = import::import(&self.core, self.limits, request.into_inner())?;
+        Ok(Response::new(Box::pin(answers)))
     }
 }

@@ -9,20 +9,17 @@ use super::cursor::CursorScope;
 use super::errors;
 use super::requests::{PollChanges, PollStart, Watch, WatchStart};
 use super::responses;
+use crate::copies::Connected;
 use crate::watch::{Poll, PollFrom, Start, Subscription, WatchStream};
 
 impl Core {
-    /// Opens a stream.
-    pub(super) fn watch(&self, watch: Watch) -> Result<WatchStream, Status> {
-        let subscription = Subscription {
-            start: self.watch_start(watch.start)?,
-            filter: watch.filter,
-            copy_name: watch.copy_name,
-            with_digests: watch.with_digests,
-        };
-        let Subscription { copy_name, with_digests, .. } = &subscription;
-        tracing::debug!(copy_name, with_digests, "a watch begins");
-        self.watches.open(subscription).map_err(|error| errors::watch(&error))
+    /// Opens a stream. The copy that is kept by it counts as connected as long as the second lives.
+    pub(super) fn watch(&self, watch: Watch) -> Result<(WatchStream, Option<Connected>), Status> {
+        let Watch { start, filter, copy_name, with_digests } = watch;
+        let subscription = Subscription { start: self.watch_start(start)?, filter, with_digests };
+        let stream = self.watches.open(subscription).map_err(|error| errors::watch(&error))?;
+        let connected = copy_name.map(|name| self.copies.connected(name)).transpose();
+        Ok((stream, connected.map_err(errors::too_many_copies)?))
     }
 
     /// Answers one poll.
@@ -37,7 +34,10 @@ impl Core {
             }
         };
         let PollChanges { filter, wait, copy_name, with_digests, .. } = poll;
-        let poll = Poll { from, filter, wait, copy_name, with_digests };
+        if let Some(name) = copy_name {
+            self.copies.seen(&name).map_err(errors::too_many_copies)?;
+        }
+        let poll = Poll { from, filter, wait, with_digests };
         let polled = self.watches.poll(poll).await.map_err(|error| errors::watch(&error))?;
         Ok(wire::PollChangesResponse {
             events: polled.events.into_iter().map(|event| responses::event(event, self.identity)).collect(),

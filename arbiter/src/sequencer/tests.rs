@@ -1,7 +1,9 @@
 //! What the sequencer promises, on both stores, and what it does when a store goes wrong.
 
+mod copies;
 mod harness;
 mod identity;
+mod imports;
 mod limited;
 mod limits;
 mod model;

@@ -30,6 +30,7 @@ use super::request::{Answer, SubmitError};
 use super::retention::Retention;
 use super::{Lead, SequencerError, SequencerLimits};
 use crate::cache::Cache;
+use crate::digests::LiveDigests;
 use crate::domain::{GameId, RequestId, Stock};
 use crate::store::{CommitError, Head, SharedStore, StoreError, StoredRequest};
 use crate::watch::Hub;
@@ -52,6 +53,7 @@ pub(super) struct Writer {
     settled: bool,
     hub: Arc<Hub>,
     cache: Arc<Cache>,
+    digests: Arc<LiveDigests>,
     /// The stocks as of the head.
     stocks: HashMap<GameId, Stock>,
     expiry: Expiry,
@@ -80,6 +82,7 @@ impl Writer {
             settled: true,
             hub: lead.hub,
             cache: lead.cache,
+            digests: lead.digests,
             stocks: lead.start.stocks,
             expiry: Expiry::new(lead.start.next_due_ms, limits.batch_requests),
             retention,
@@ -258,16 +261,16 @@ impl Writer {
         };
         let sources = Sources { store: &self.store, cache: &self.cache, stocks: &self.stocks };
         if look == Look::AtCache && needs.is_only_keys() {
-            let decided = decide_batch(&own, items, Vec::new(), sources.assume(&needs), terms);
+            let mut decided = decide_batch(&own, items, Vec::new(), sources.assume(&needs), terms);
             if decided.unproven.is_empty() {
-                self.commit(envelopes, &decided).await?;
+                self.commit(envelopes, &mut decided).await?;
                 return Ok(decided);
             }
         }
         let ids: Vec<RequestId> = items.iter().map(|item| item.request_id).collect();
         let (state, known) = sources.gather(needs, &ids).await?;
-        let decided = decide_batch(&own, items, known, state, terms);
-        self.commit(envelopes, &decided).await?;
+        let mut decided = decide_batch(&own, items, known, state, terms);
+        self.commit(envelopes, &mut decided).await?;
         Ok(decided)
     }
 
@@ -277,6 +280,7 @@ impl Writer {
         let give_up = give_up.max(Instant::now() + LEAD_PATIENCE_MIN);
         let led = async {
             let Some(head) = self.store.lead(self.leader_id, false).await? else { return Ok(None) };
+            self.digests.catch_up(&*self.store, head.revision).await?;
             super::Start::read(&*self.store, head).await.map(Some)
         };
         let led: Result<_, StoreError> =
@@ -302,7 +306,7 @@ impl Writer {
         }
     }
 
-    async fn commit(&mut self, envelopes: &[Envelope], decided: &Decided) -> Result<(), WriteError> {
+    async fn commit(&mut self, envelopes: &[Envelope], decided: &mut Decided) -> Result<(), WriteError> {
         for envelope in envelopes.iter().filter(|envelope| envelope.is_observed()) {
             let size = KeyValue::new("batch.size", signed(envelopes.len()));
             envelope.submission.span.add_event("decided", vec![size]);
@@ -311,6 +315,7 @@ impl Writer {
             // Only repeats: their outcomes are on the disk already.
             return Ok(());
         }
+        decided.batch.checkpoint = self.digests.due_checkpoint(self.hub.take_asked_to_keep_less());
         let span = trace::within(
             || info_span!(target: CALL_TARGET, "arbiter.store.commit", db.operation.name = "COMMIT"),
         );
@@ -352,6 +357,12 @@ impl Writer {
         span.record("revision", last);
         self.expiry.follow(&batch.effects);
         self.cache.publish(last, &batch.effects);
+        // Before the hub's revision rises: who follows it finds the digests of the newest revision.
+        let checkpoint = batch.checkpoint.map(|sums| sums.revision);
+        self.digests.follow(&batch.commits, checkpoint);
+        if let Some(revision) = checkpoint {
+            self.hub.keep_after(revision);
+        }
         for stock in batch.effects.stocks {
             self.stocks.insert(stock.game_id.clone(), stock);
         }

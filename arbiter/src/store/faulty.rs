@@ -9,12 +9,12 @@ use tokio::sync::Semaphore;
 use uuid::Uuid;
 
 use super::{
-    Batch, CommitError, Due, Head, HistoryPlace, LeaseStore, Loaded, LogRow, LogStore, SharedStore, Store,
-    StoreError,
+    Batch, CommitError, CopyRow, Due, Head, HistoryPlace, LeaseStore, Loaded, LogRow, LogStore, SharedStore,
+    Store, StoreError,
 };
 use crate::domain::{
     Commit, CustomerId, Entitlement, GameId, Key, Ownership, Reason, RequestId, Reservation, ReservationId,
-    Revision, Stock, Subject,
+    Revision, Stock, Subject, Sums,
 };
 
 /// What goes wrong with one commit.
@@ -193,6 +193,23 @@ impl Store for FaultyStore {
 
     async fn explain(&self, at: Revision, key: &Key) -> Result<Option<Ownership>, StoreError> {
         self.inner().explain(at, key).await
+    }
+
+    async fn digest_checkpoint(&self) -> Result<Option<Sums>, StoreError> {
+        self.inner.digest_checkpoint().await
+    }
+
+    async fn copies(&self, limit: u32) -> Result<Vec<CopyRow>, StoreError> {
+        self.inner.copies(limit).await
+    }
+
+    async fn put_copies(
+        &self,
+        leader_id: Uuid,
+        copies: &[CopyRow],
+        forget_before_ms: u64,
+    ) -> Result<(), StoreError> {
+        self.inner.put_copies(leader_id, copies, forget_before_ms).await
     }
 
     async fn trim_mark_ms(&self) -> Result<u64, StoreError> {

@@ -16,11 +16,12 @@ use super::record::{self, cause, decode_outcome, id, signed, unsigned};
 use super::rows::row_readers;
 use super::sql as shared;
 use super::{
-    Batch, CommitError, Due, Head, HistoryPlace, LeaseStore, Loaded, Store, StoreError, StoredRequest,
+    Batch, CommitError, CopyRow, Due, Head, HistoryPlace, LeaseStore, Loaded, Store, StoreError,
+    StoredRequest,
 };
 use crate::domain::{
     Commit, CustomerId, End, Entitlement, GameId, Key, Ownership, RequestId, Reservation, ReservationId,
-    ReservationStatus, Revision, Stock, Subject,
+    ReservationStatus, Revision, Stock, Subject, Sums,
 };
 
 /// Every set of rows is handed over as arrays, one a column. A load by key goes through `CROSS JOIN LATERAL`: a plain join
@@ -60,6 +61,14 @@ mod sql {
         FROM unnest($2::text[], $3::text[]) AS wanted (customer_id, game_id)
         CROSS JOIN LATERAL (SELECT * FROM entitlement_past AS past WHERE past.customer_id = wanted.customer_id COLLATE "C"
           AND past.game_id = wanted.game_id COLLATE "C" AND valid_from <= $1 AND valid_to > $1 OFFSET 0) AS p"#;
+
+    pub(super) const PUT_COPIES: &str = "
+        INSERT INTO copy (name, version, revision, digest_state, repaired_partitions, last_seen_ms)
+        SELECT input.* FROM unnest($1::text[], $2::text[], $3::bigint[], $4::integer[], $5::bigint[], $6::bigint[]) AS input
+        WHERE EXISTS (SELECT 1 FROM head WHERE leader_id = $7)
+        ON CONFLICT (name) DO UPDATE SET version = excluded.version, revision = excluded.revision,
+          digest_state = excluded.digest_state, repaired_partitions = excluded.repaired_partitions,
+          last_seen_ms = excluded.last_seen_ms";
 
     pub(super) const FORGET_REQUESTS: &str = "DELETE FROM request WHERE request_id = ANY($1)";
 
@@ -267,6 +276,43 @@ impl Store for PostgresStore {
             .await?;
         let batches = read_all(&rows, |row| record::decode_commits(row.try_get(0)?, after))?;
         Ok(batches.into_iter().flatten().collect())
+    }
+
+    async fn digest_checkpoint(&self) -> Result<Option<Sums>, StoreError> {
+        let row = sqlx::query(shared::DIGEST_CHECKPOINT).fetch_optional(&self.pool).await?;
+        row.as_ref().map(read_sums).transpose()
+    }
+
+    async fn copies(&self, limit: u32) -> Result<Vec<CopyRow>, StoreError> {
+        let rows = sqlx::query(shared::COPIES).bind(i64::from(limit)).fetch_all(&self.pool).await?;
+        read_all(&rows, read_copy)
+    }
+
+    async fn put_copies(
+        &self,
+        leader_id: Uuid,
+        copies: &[CopyRow],
+        forget_before_ms: u64,
+    ) -> Result<(), StoreError> {
+        if !copies.is_empty() {
+            let names = copies.iter().map(|one| one.name.as_str()).collect::<Vec<_>>();
+            let versions = copies.iter().map(|one| one.version.as_str()).collect::<Vec<_>>();
+            let column =
+                |value: fn(&CopyRow) -> u64| copies.iter().map(|one| signed(value(one))).collect::<Vec<_>>();
+            sqlx::query(sql::PUT_COPIES)
+                .bind(names)
+                .bind(versions)
+                .bind(column(|one| one.revision))
+                .bind(copies.iter().map(|one| one.digest_state).collect::<Vec<_>>())
+                .bind(column(|one| one.repaired_partitions))
+                .bind(column(|one| one.last_seen_ms))
+                .bind(leader_id)
+                .execute(&self.pool)
+                .await?;
+        }
+        let query = sqlx::query(shared::FORGET_COPIES).bind(signed(forget_before_ms)).bind(leader_id);
+        query.execute(&self.pool).await?;
+        Ok(())
     }
 
     async fn trim_mark_ms(&self) -> Result<u64, StoreError> {

@@ -5,10 +5,11 @@
 
 use std::sync::Arc;
 
+use gameshelf::digest::Digests;
 use prost::Message;
 
 use crate::domain::{
-    Cause, Change, Commit, CustomerId, Key, Outcome, Reason, RefusalKind, RequestId, Revision, Verdict,
+    Cause, Change, Commit, CustomerId, Key, Outcome, Reason, RefusalKind, RequestId, Revision, Sums, Verdict,
 };
 use crate::store::StoreError;
 
@@ -56,6 +57,9 @@ struct ChangeRecord {
     reservation_id: Vec<u8>,
     #[prost(uint64, tag = "6")]
     stock_total: u64,
+    /// Since when what was revoked was owned.
+    #[prost(uint64, tag = "7")]
+    valid_from: u64,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -73,6 +77,34 @@ struct OutcomeRecord {
     refusal_kinds: Vec<i32>,
     #[prost(uint64, optional, tag = "5")]
     expires_at_ms: Option<u64>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct SumsRecord {
+    /// 16 bytes for each partition.
+    #[prost(bytes = "vec", tag = "1")]
+    rows: Vec<u8>,
+    #[prost(bytes = "vec", tag = "2")]
+    contents: Vec<u8>,
+    #[prost(uint64, repeated, tag = "3")]
+    counts: Vec<u64>,
+}
+
+/// What everything adds up to, without its revision, as bytes.
+pub(super) fn encode_sums(sums: &Sums) -> Vec<u8> {
+    let (rows, contents) = (sums.rows.to_bytes(), sums.contents.to_bytes());
+    SumsRecord { rows, contents, counts: sums.counts.to_vec() }.encode_to_vec()
+}
+
+/// What everything adds up to, of bytes and its revision.
+pub(super) fn decode_sums(bytes: &[u8], revision: Revision) -> Result<Sums, StoreError> {
+    let record = SumsRecord::decode(bytes).map_err(|error| StoreError::Corrupt(error.to_string()))?;
+    let sums = (|| {
+        let (rows, contents) = (Digests::from_bytes(&record.rows)?, Digests::from_bytes(&record.contents)?);
+        let counts = record.counts.into_boxed_slice().try_into().ok()?;
+        Some(Sums { revision, rows, contents, counts })
+    })();
+    sums.ok_or_else(|| StoreError::Corrupt("the checkpoint of the digests".to_owned()))
 }
 
 /// The commits of a batch as bytes.
@@ -173,7 +205,9 @@ fn change_to_record<'a>(change: &'a Change, last: &mut Option<&'a CustomerId>) -
             reservation_id: reservation_id.as_ref().map(bytes).unwrap_or_default(),
             ..of_key(1, key)
         },
-        Change::Revoked { key } => of_key(2, key),
+        Change::Revoked { key, valid_from, ends_at_ms } => {
+            ChangeRecord { valid_from: *valid_from, ends_at_ms: *ends_at_ms, ..of_key(2, key) }
+        }
         Change::Reserved { key, reservation_id, expires_at_ms } => ChangeRecord {
             ends_at_ms: Some(*expires_at_ms),
             reservation_id: bytes(reservation_id),
@@ -223,7 +257,7 @@ fn change_from_record(record: &ChangeRecord, last: &mut Option<CustomerId>) -> O
     };
     Some(match record.kind {
         1 => Change::Granted { key, ends_at_ms: record.ends_at_ms, reservation_id },
-        2 => Change::Revoked { key },
+        2 => Change::Revoked { key, valid_from: record.valid_from, ends_at_ms: record.ends_at_ms },
         3 => Change::Reserved { key, reservation_id: reservation_id?, expires_at_ms: record.ends_at_ms? },
         4 => Change::Released { key, reservation_id: reservation_id? },
         _ => return None,
@@ -251,7 +285,7 @@ mod tests {
                     ends_at_ms: some.then_some(number),
                     reservation_id: some.then_some(reservation_id),
                 },
-                1 => Change::Revoked { key },
+                1 => Change::Revoked { key, valid_from: number >> 1, ends_at_ms: some.then_some(number) },
                 2 => Change::Reserved { key, reservation_id, expires_at_ms: number },
                 3 => Change::Released { key, reservation_id },
                 _ => Change::StockSet { game_id: key.1, total: number },

@@ -82,6 +82,21 @@ macro_rules! row_readers {
             })
         }
 
+        fn read_sums(row: &$row) -> Result<Sums, StoreError> {
+            record::decode_sums(row.try_get(1)?, unsigned(row.try_get(0)?)?)
+        }
+
+        fn read_copy(row: &$row) -> Result<CopyRow, StoreError> {
+            Ok(CopyRow {
+                name: id(row.try_get(0)?)?,
+                version: row.try_get(1)?,
+                revision: unsigned(row.try_get(2)?)?,
+                digest_state: i32::from(row.try_get::<i16, _>(3)?),
+                repaired_partitions: unsigned(row.try_get(4)?)?,
+                last_seen_ms: unsigned(row.try_get(5)?)?,
+            })
+        }
+
         fn read_key(row: &$row) -> Result<Key, StoreError> {
             Ok((id(row.try_get(0)?)?, id(row.try_get(1)?)?))
         }

@@ -109,6 +109,18 @@ pub(super) const STOCKS: &str = "SELECT game_id, total, sold, reserved FROM stoc
 pub(super) const LOG: &str =
     "SELECT commits FROM change_log WHERE last_revision > $1 ORDER BY last_revision LIMIT $2";
 
+/// What everything added up to when that was written last.
+pub(super) const DIGEST_CHECKPOINT: &str = "SELECT revision, sums FROM digest_checkpoint";
+
+/// The copies that were seen last.
+pub(super) const COPIES: &str = "
+    SELECT name, version, revision, digest_state, repaired_partitions, last_seen_ms FROM copy
+    ORDER BY last_seen_ms DESC, name LIMIT $1";
+
+/// Forgets copies that were not seen for long, for the process that leads.
+pub(super) const FORGET_COPIES: &str = "
+    DELETE FROM copy WHERE last_seen_ms < $1 AND EXISTS (SELECT 1 FROM head WHERE leader_id = $2)";
+
 /// The time before which request ids may have been forgotten.
 pub(super) const TRIM_MARK: &str = "SELECT trim_mark_ms FROM head";
 

@@ -14,11 +14,12 @@ use super::record::{self, cause, decode_outcome, id, signed, unsigned};
 use super::rows::row_readers;
 use super::sql as shared;
 use super::{
-    Batch, CommitError, Due, Head, HistoryPlace, LeaseStore, Loaded, Store, StoreError, StoredRequest,
+    Batch, CommitError, CopyRow, Due, Head, HistoryPlace, LeaseStore, Loaded, Store, StoreError,
+    StoredRequest,
 };
 use crate::domain::{
     Commit, CustomerId, End, Entitlement, GameId, Key, Ownership, RequestId, Reservation, ReservationId,
-    ReservationStatus, Revision, Stock, Subject,
+    ReservationStatus, Revision, Stock, Subject, Sums,
 };
 
 /// Every set of rows is handed over as one JSON array and read by `json_each`, and every set of ids as one run of bytes.
@@ -54,6 +55,14 @@ mod sql {
         FROM json_each($2) AS wanted CROSS JOIN entitlement_past AS p
           ON p.customer_id = wanted.value ->> 0 AND p.game_id = wanted.value ->> 1
         WHERE p.valid_from <= $1 AND p.valid_to > $1";
+
+    pub(super) const PUT_COPIES: &str = "
+        INSERT INTO copy (name, version, revision, digest_state, repaired_partitions, last_seen_ms)
+        SELECT value ->> 0, value ->> 1, value ->> '$[2][0]', value ->> '$[2][1]', value ->> '$[2][2]', value ->> '$[2][3]'
+        FROM json_each($1) WHERE EXISTS (SELECT 1 FROM head WHERE leader_id = $2)
+        ON CONFLICT (name) DO UPDATE SET version = excluded.version, revision = excluded.revision,
+          digest_state = excluded.digest_state, repaired_partitions = excluded.repaired_partitions,
+          last_seen_ms = excluded.last_seen_ms";
 
     pub(super) const FORGET_REQUESTS: &str =
         "DELETE FROM request WHERE request_id IN (SELECT unhex(value) FROM json_each($1))";
@@ -251,6 +260,36 @@ impl Store for SqliteStore {
             .await?;
         let batches = read_all(&rows, |row| record::decode_commits(row.try_get(0)?, after))?;
         Ok(batches.into_iter().flatten().collect())
+    }
+
+    async fn digest_checkpoint(&self) -> Result<Option<Sums>, StoreError> {
+        let row = sqlx::query(shared::DIGEST_CHECKPOINT).fetch_optional(&self.database.readers).await?;
+        row.as_ref().map(read_sums).transpose()
+    }
+
+    async fn copies(&self, limit: u32) -> Result<Vec<CopyRow>, StoreError> {
+        let rows = sqlx::query(shared::COPIES).bind(limit).fetch_all(&self.database.readers).await?;
+        read_all(&rows, read_copy)
+    }
+
+    async fn put_copies(
+        &self,
+        leader_id: Uuid,
+        copies: &[CopyRow],
+        forget_before_ms: u64,
+    ) -> Result<(), StoreError> {
+        let mut writer = self.writer().await?;
+        if !copies.is_empty() {
+            let rows = copies.iter().map(|one| {
+                let numbers = (one.revision, one.digest_state, one.repaired_partitions, one.last_seen_ms);
+                (one.name.as_str(), &one.version, numbers)
+            });
+            let query = sqlx::query(sql::PUT_COPIES).bind(json(&rows.collect::<Vec<_>>())).bind(leader_id);
+            query.execute(&mut *writer).await?;
+        }
+        let query = sqlx::query(shared::FORGET_COPIES).bind(signed(forget_before_ms)).bind(leader_id);
+        query.execute(&mut *writer).await?;
+        Ok(())
     }
 
     async fn trim_mark_ms(&self) -> Result<u64, StoreError> {

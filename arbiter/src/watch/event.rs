@@ -1,5 +1,7 @@
 //! What readers ask for, and what they are told.
 
+use gameshelf::digest::Digests;
+
 use super::{Filter, Part};
 use crate::domain::{Entitlement, Revision};
 use crate::store::StoreError;
@@ -40,8 +42,6 @@ pub(crate) enum Start {
 pub(crate) struct Subscription {
     pub(crate) start: Start,
     pub(crate) filter: Filter,
-    /// The copy that is kept by it; empty for none.
-    pub(crate) copy_name: String,
     /// Whether bookmarks carry digests.
     pub(crate) with_digests: bool,
 }
@@ -50,7 +50,7 @@ impl Subscription {
     /// Asks for everything from a place on.
     #[cfg(test)]
     pub(crate) fn to_all(start: Start) -> Self {
-        Self { start, filter: Filter::default(), copy_name: String::new(), with_digests: false }
+        Self { start, filter: Filter::default(), with_digests: false }
     }
 }
 
@@ -65,6 +65,8 @@ pub(crate) enum Event {
     Commits(Vec<Part>),
     /// Nothing at or below the revision is still to come.
     Bookmark { revision: Revision },
+    /// A bookmark at a revision at which these partitions have these row digests; all partitions where none is named.
+    Digests { revision: Revision, partitions: Vec<u8>, digests: Box<Digests> },
 }
 
 /// Why a reader is told nothing more.

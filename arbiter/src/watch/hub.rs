@@ -1,7 +1,7 @@
 //! The newest commits in memory, the newest revision, and the oldest that a reader may resume after.
 
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::watch;
@@ -22,6 +22,8 @@ pub(crate) struct Hub {
     mark: AtomicU64,
     /// The log after it is kept, whatever its age.
     kept_after: AtomicU64,
+    /// Whether that alone stood in the way of trimming.
+    keeps_too_much: AtomicBool,
     recent: Mutex<Recent>,
 }
 
@@ -43,6 +45,7 @@ impl Hub {
             head: watch::Sender::new(head),
             mark: AtomicU64::new(0),
             kept_after: AtomicU64::new(Revision::MAX),
+            keeps_too_much: AtomicBool::new(false),
             recent: Mutex::new(recent),
         }
     }
@@ -79,6 +82,16 @@ impl Hub {
     /// The revision after which somebody asked for the log to be kept; the last one of all where nobody did.
     pub(super) fn kept_after(&self) -> Revision {
         self.kept_after.load(Ordering::SeqCst)
+    }
+
+    /// Asks whoever keeps the log to keep less of it.
+    pub(super) fn ask_to_keep_less(&self) {
+        self.keeps_too_much.store(true, Ordering::SeqCst);
+    }
+
+    /// Whether that was asked since this was called last.
+    pub(crate) fn take_asked_to_keep_less(&self) -> bool {
+        self.keeps_too_much.swap(false, Ordering::SeqCst)
     }
 
     /// Makes commits known that are on the disk.

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use tokio::time::{Instant, timeout_at};
 
+use super::digested::Digested;
 use super::engine::{Engine, Position, Step};
 use super::{Event, Filter, Start, WatchError, Watches};
 
@@ -18,8 +19,6 @@ pub(crate) struct Poll {
     pub(crate) filter: Filter,
     /// How long to wait while there is nothing to tell.
     pub(crate) wait: Duration,
-    /// The copy that is kept by it; empty for none.
-    pub(crate) copy_name: String,
     /// Whether bookmarks carry digests.
     pub(crate) with_digests: bool,
 }
@@ -29,7 +28,7 @@ impl Poll {
     #[cfg(test)]
     pub(crate) fn of(filter: Filter) -> Self {
         let from = PollFrom::Start(Start::Snapshot { as_of: None });
-        Self { from, filter, wait: Duration::ZERO, copy_name: String::new(), with_digests: false }
+        Self { from, filter, wait: Duration::ZERO, with_digests: false }
     }
 }
 
@@ -61,6 +60,7 @@ impl Watches {
             PollFrom::Start(start) => self.position(start),
             PollFrom::Position(position) => position,
         };
+        let digested = poll.with_digests.then(|| Digested::new(&self.digests, &poll.filter));
         let mut engine = Engine::new(Arc::clone(&self.source), self.limits, poll.filter, position);
         if let Some(at) = engine.snapshot_at() {
             self.readers.hold(at, self.source.hub.mark());
@@ -69,11 +69,20 @@ impl Watches {
             self.source.check_kept(after)?;
         }
         let give_up = Instant::now() + poll.wait;
-        let events = tokio::select! {
+        let mut events = tokio::select! {
             biased;
             () = self.draining.cancelled() => Err(WatchError::Draining),
             events = events(&mut engine, give_up) => events,
         }?;
+        // A reader that has all there is can compare itself, however short the answers follow each other.
+        if let (Some(digested), Some(reached)) = (digested, engine.reached())
+            && let Some(bookmark) = digested.at(reached)
+        {
+            if matches!(events[..], [Event::Bookmark { .. }]) {
+                events.clear();
+            }
+            events.push(bookmark);
+        }
         Ok(Polled { events, position: engine.position().clone() })
     }
 }

@@ -7,10 +7,12 @@ use tokio::sync::watch;
 use tokio::time::{Instant, sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
 
+use super::digested::Digested;
 use super::engine::{Engine, Position, Step};
 use super::readers::{Readers, Registration};
 use super::source::Source;
 use super::{Event, Hub, Start, Subscription, WatchError, WatchLimits};
+use crate::digests::LiveDigests;
 use crate::domain::Revision;
 use crate::store::SharedStore;
 
@@ -20,6 +22,7 @@ pub(crate) struct Watches {
     pub(super) source: Arc<Source>,
     pub(super) limits: WatchLimits,
     pub(super) readers: Arc<Readers>,
+    pub(super) digests: Arc<LiveDigests>,
     pub(super) draining: CancellationToken,
 }
 
@@ -28,13 +31,14 @@ impl Watches {
     pub(crate) fn new(
         store: SharedStore,
         hub: Arc<Hub>,
+        digests: Arc<LiveDigests>,
         limits: WatchLimits,
         draining: CancellationToken,
     ) -> Self {
         let source = Arc::new(Source::new(store, hub, limits.log_cache_bytes));
         let readers = Readers::new(limits);
         tokio::spawn(cut_off_slow(Arc::downgrade(&readers), limits));
-        Self { source, limits, readers, draining }
+        Self { source, limits, readers, digests, draining }
     }
 
     /// How many more streams may be opened now.
@@ -51,6 +55,7 @@ impl Watches {
     pub(crate) fn open(&self, subscription: Subscription) -> Result<WatchStream, WatchError> {
         let slot = self.readers.slot()?;
         let position = self.position(subscription.start);
+        let digested = subscription.with_digests.then(|| Digested::new(&self.digests, &subscription.filter));
         let engine = Engine::new(Arc::clone(&self.source), self.limits, subscription.filter, position);
         let told = engine.reached().unwrap_or_else(|| self.source.hub.mark());
         let registration = self.readers.register(slot, told, engine.snapshot_at());
@@ -60,10 +65,12 @@ impl Watches {
         }
         Ok(WatchStream {
             engine,
+            digested,
             registration,
             head: self.source.hub.subscribe(),
             interval: Duration::from_millis(self.limits.bookmark_interval_ms),
             next_bookmark: Instant::now() + Duration::from_millis(self.limits.bookmark_interval_ms),
+            next_digests: Instant::now(),
             draining: self.draining.clone(),
             has_ended: false,
         })
@@ -95,10 +102,13 @@ async fn cut_off_slow(readers: std::sync::Weak<Readers>, limits: WatchLimits) {
 #[derive(Debug)]
 pub(crate) struct WatchStream {
     engine: Engine,
+    digested: Option<Digested>,
     registration: Registration,
     head: watch::Receiver<Revision>,
     interval: Duration,
     next_bookmark: Instant,
+    /// Digests are told once in a while on a stream that is never idle, too.
+    next_digests: Instant,
     draining: CancellationToken,
     has_ended: bool,
 }
@@ -131,10 +141,15 @@ impl WatchStream {
     /// reader is told nothing.
     fn sign_of_life(&self) -> Option<Event> {
         if let Some(revision) = self.engine.reached() {
-            return Some(Event::Bookmark { revision });
+            return self.digests(revision).or(Some(Event::Bookmark { revision }));
         }
         let revision = self.engine.snapshot_at()?;
         Some(Event::SnapshotChunk { revision, entitlements: Vec::new() })
+    }
+
+    /// A bookmark with digests, where they are asked for and are known at the revision.
+    fn digests(&self, revision: Revision) -> Option<Event> {
+        self.digested.as_ref()?.at(revision)
     }
 
     async fn advance(&mut self) -> Result<Event, WatchError> {
@@ -144,7 +159,15 @@ impl WatchStream {
                 self.next_bookmark = Instant::now() + self.interval;
                 return Ok(event);
             }
-            if Instant::now() >= self.next_bookmark
+            let now = Instant::now();
+            if matches!(step, Step::AtHead)
+                && now >= self.next_digests
+                && let Some(event) = self.engine.reached().and_then(|revision| self.digests(revision))
+            {
+                (self.next_bookmark, self.next_digests) = (now + self.interval, now + self.interval);
+                return Ok(event);
+            }
+            if now >= self.next_bookmark
                 && let Some(event) = self.sign_of_life()
             {
                 self.next_bookmark = Instant::now() + self.interval;
@@ -166,7 +189,9 @@ impl WatchStream {
 fn told(event: &Event) -> Option<Revision> {
     match event {
         Event::SnapshotChunk { .. } => None,
-        Event::SnapshotEnd { revision } | Event::Bookmark { revision } => Some(*revision),
+        Event::SnapshotEnd { revision } | Event::Bookmark { revision } | Event::Digests { revision, .. } => {
+            Some(*revision)
+        }
         Event::Commits(parts) => parts.last().map(super::Part::last),
     }
 }

@@ -113,7 +113,7 @@ impl LogTrimmer {
     async fn choose(&self, mark: Revision) -> Result<(Revision, u64), StoreError> {
         let (mut chosen, mut bytes) = (mark, 0);
         let old_ms = self.clock.unix_ms().saturating_sub(self.limits.retention_ms);
-        let floor = self.floor();
+        let (floor, hub) = (self.floor(), &self.watches.source.hub);
         loop {
             let rows = self.store.log_rows(chosen, LOOKED_AT).await?;
             if rows.is_empty() {
@@ -127,6 +127,9 @@ impl LogTrimmer {
                     .find(|commit| commit.revision == last)
                     .is_some_and(|commit| commit.committed_at_ms < old_ms);
                 if !(is_over || is_old) || last > floor {
+                    if (is_over || is_old) && last > hub.kept_after() {
+                        hub.ask_to_keep_less();
+                    }
                     return Ok((chosen, bytes));
                 }
                 (chosen, bytes) = (last, bytes + row_bytes);

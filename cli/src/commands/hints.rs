@@ -126,6 +126,7 @@ mod tests {
                 Reason::PriceChanged,
                 Reason::PaymentDeclined,
                 // No command asks for these.
+                Reason::TooManyCopies,
                 Reason::OrderUnknown,
                 Reason::PaymentUnknown,
                 Reason::PaymentState,

@@ -121,16 +121,18 @@ pub(super) fn time_ms(
     time: Option<&prost_types::Timestamp>,
 ) -> Result<Option<u64>, Noted> {
     let Some(time) = time else { return Ok(None) };
-    let time_ms = u64::try_from(time.seconds)
+    fields.take(name, unix_ms(time)).map(Some).ok_or(Noted)
+}
+
+/// A time in milliseconds since 1970.
+pub(super) fn unix_ms(time: &prost_types::Timestamp) -> Result<u64, &'static str> {
+    u64::try_from(time.seconds)
         .ok()
         .zip(u64::try_from(time.nanos).ok().filter(|nanos| *nanos < 1_000_000_000))
         // The last second of the year 9999 is the last of a Timestamp.
         .filter(|(seconds, _)| *seconds < 253_402_300_800)
-        .map(|(seconds, nanos)| seconds * 1_000 + nanos / 1_000_000);
-    if time_ms.is_none() {
-        fields.wrong(name, "must be a time from 1970 to 9999");
-    }
-    time_ms.map(Some).ok_or(Noted)
+        .map(|(seconds, nanos)| seconds * 1_000 + nanos / 1_000_000)
+        .ok_or("must be a time from 1970 to 9999")
 }
 
 pub(super) fn page_size(fields: &mut Fields, page_size: i32, limits: &RequestLimits) -> Option<u32> {

@@ -6,6 +6,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use gameshelf::fields::{self, Fields};
+use gameshelf::ids::CopyName;
 use gameshelf::proto::arbiter::v1 as wire;
 use gameshelf::tokens::Token;
 use tonic::Status;
@@ -14,9 +15,6 @@ use super::RequestLimits;
 use super::parts::parse;
 use crate::grpc::cursor::check_form;
 use crate::watch::Filter;
-
-/// The most characters of a copy's name.
-const COPY_NAME_MAX: usize = 64;
 
 /// Where a watch begins, as it came in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,7 +29,7 @@ pub(in super::super) enum WatchStart {
 pub(in super::super) struct Watch {
     pub(in super::super) start: WatchStart,
     pub(in super::super) filter: Filter,
-    pub(in super::super) copy_name: String,
+    pub(in super::super) copy_name: Option<CopyName>,
     pub(in super::super) with_digests: bool,
 }
 
@@ -48,7 +46,7 @@ pub(in super::super) struct PollChanges {
     pub(in super::super) start: PollStart,
     pub(in super::super) filter: Filter,
     pub(in super::super) wait: Duration,
-    pub(in super::super) copy_name: String,
+    pub(in super::super) copy_name: Option<CopyName>,
     pub(in super::super) with_digests: bool,
 }
 
@@ -65,14 +63,10 @@ pub(in super::super) fn watch(request: &wire::WatchRequest, limits: &RequestLimi
         Some(Start::Earliest(_)) => Some(WatchStart::Earliest),
     };
     let filter = filter(&mut fields, request.filter.as_ref(), limits);
-    copy_name(&mut fields, &request.copy_name);
+    let copy_name = copy_name(&mut fields, &request.copy_name);
     digests(&mut fields, request.with_digests, request.filter.as_ref());
-    let watch = start.zip(filter).map(|(start, filter)| Watch {
-        start,
-        filter,
-        copy_name: request.copy_name.clone(),
-        with_digests: request.with_digests,
-    });
+    let with_digests = request.with_digests;
+    let watch = start.zip(filter).map(|(start, filter)| Watch { start, filter, copy_name, with_digests });
     fields.finish(watch)
 }
 
@@ -98,11 +92,11 @@ pub(in super::super) fn poll_changes(
     };
     let filter = filter(&mut fields, request.filter.as_ref(), limits);
     let wait = wait(&mut fields, request.wait, limits);
-    copy_name(&mut fields, &request.copy_name);
+    let copy_name = copy_name(&mut fields, &request.copy_name);
     digests(&mut fields, request.with_digests, request.filter.as_ref());
     let poll = (|| {
         let (start, filter, wait) = (start?, filter?, wait?);
-        let (copy_name, with_digests) = (request.copy_name.clone(), request.with_digests);
+        let with_digests = request.with_digests;
         Some(PollChanges { start, filter, wait, copy_name, with_digests })
     })();
     fields.finish(poll)
@@ -170,13 +164,9 @@ fn each_once<T: FromStr<Err: fmt::Display> + Ord>(
     all
 }
 
-fn copy_name(fields: &mut Fields, name: &str) {
-    let is_known = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"-_.".contains(&byte);
-    if name.len() > COPY_NAME_MAX || !name.bytes().all(is_known) {
-        let told =
-            format!("must be at most {COPY_NAME_MAX} characters of a to z, 0 to 9, \"-\", \"_\" and \".\"");
-        fields.wrong("copy_name", told);
-    }
+/// The copy that is kept; none where it has no name.
+fn copy_name(fields: &mut Fields, name: &str) -> Option<CopyName> {
+    if name.is_empty() { None } else { parse(fields, "copy_name", name) }
 }
 
 /// A digest is of whole partitions, so it says nothing of a part of one.

@@ -16,12 +16,14 @@ pub(super) use super::super::{
     Answer, Lead, Sequencer, SequencerError, SequencerHandle, SequencerLimits, Start, Submission, SubmitError,
 };
 use crate::cache::Cache;
+use crate::copies::{Copies, CopyLimits};
+use crate::digests::LiveDigests;
 pub(super) use crate::domain::OnNothingToDo::{self, Refuse, Skip};
 pub(super) use crate::domain::{
     Cause, Command, Key, Operation, Outcome, Precondition, Reason, RefusalKind, RequestId, Rules,
     StockAmount, Verdict,
 };
-use crate::grpc::{ArbiterGrpc, Core, CoreSlot, RequestLimits};
+use crate::grpc::{ArbiterGrpc, Core, CoreSlot, ImportLimits, Imports, RequestLimits};
 use crate::leadership::Lease;
 pub(super) use crate::store::SharedStore;
 pub(super) use crate::store::faulty::{Fault, FaultyStore};
@@ -60,6 +62,14 @@ const WATCH_LIMITS: WatchLimits = WatchLimits {
     slow_reader_timeout_ms: 60_000,
     bookmark_interval_ms: 20,
 };
+
+pub(super) const IMPORT_LIMITS: ImportLimits = ImportLimits { streams: 2, in_flight: 3 };
+
+pub(super) const COPY_LIMITS: CopyLimits =
+    CopyLimits { copies: 3, forget_after_ms: 60_000, interval_ms: 1_000 };
+
+/// So few that histories of tests pass many checkpoints.
+pub(super) const CHECKPOINT_CHANGES: u64 = 5;
 
 /// A clock that stands until it is set.
 #[derive(Debug)]
@@ -122,8 +132,11 @@ impl Default for Setup {
 
 /// A running arbiter.
 pub(super) struct Running {
+    pub(super) leader_id: Uuid,
     pub(super) handle: SequencerHandle,
     pub(super) hub: Arc<Hub>,
+    pub(super) digests: Arc<LiveDigests>,
+    pub(super) copies: Arc<Copies>,
     pub(super) watches: Watches,
     /// The service as its callers see it, without a network.
     pub(super) service: ArbiterGrpc,
@@ -143,25 +156,40 @@ pub(super) async fn start_with(store: &SharedStore, setup: Setup) -> Running {
     let start = Start::read(&**store, head).await.unwrap();
     let hub = Arc::new(Hub::new(head.revision, 1 << 20));
     let cache = Arc::new(Cache::new(head.revision, start.stocks.clone(), cache_bytes));
-    let lead =
-        Lead { store: Arc::clone(store), leader_id, start, cache: Arc::clone(&cache), hub: Arc::clone(&hub) };
+    let recovered = crate::digests::recover(&**store, head.revision).await.unwrap();
+    let digests = Arc::new(LiveDigests::new(recovered, CHECKPOINT_CHANGES));
+    let lead = Lead {
+        store: Arc::clone(store),
+        leader_id,
+        start,
+        cache: Arc::clone(&cache),
+        hub: Arc::clone(&hub),
+        digests: Arc::clone(&digests),
+    };
     let (sequencer, handle) = Sequencer::new(lead, environment.clone(), limits);
     let stop = CancellationToken::new();
-    let watches = Watches::new(Arc::clone(store), Arc::clone(&hub), WATCH_LIMITS, stop.clone());
+    let watches =
+        Watches::new(Arc::clone(store), Arc::clone(&hub), Arc::clone(&digests), WATCH_LIMITS, stop.clone());
+    let remembered = store.copies(u32::MAX).await.unwrap();
+    let clock = Arc::clone(&environment.clock);
+    let copies = Arc::new(Copies::new(remembered, head.revision, COPY_LIMITS, clock));
     let core = Core {
         sequencer: handle.clone(),
         store: Arc::clone(store),
         cache,
         hub: Arc::clone(&hub),
+        digests: Arc::clone(&digests),
+        copies: Arc::clone(&copies),
         lease: Arc::new(Lease::exclusive(environment.clock)),
         watches: watches.clone(),
+        imports: Imports::new(IMPORT_LIMITS, stop.clone()),
         rules: limits.rules,
         identity: Token { store_id: head.store_id, incarnation: head.incarnation, revision: 0 },
     };
     let slot = CoreSlot::new(OnceLock::from(core));
     let service = ArbiterGrpc::new(slot, REQUEST_LIMITS);
     let task = tokio::spawn(sequencer.run(stop.clone()));
-    Running { handle, hub, watches, service, stop, task }
+    Running { leader_id, handle, hub, digests, copies, watches, service, stop, task }
 }
 
 impl Running {

@@ -65,7 +65,8 @@ async fn expiry_is_a_commit_like_any_other(test: TestStore) {
     assert!(ended.iter().all(|commit| commit.cause.reason == Reason::Expiry));
     assert_eq!(ended.map(|commit| commit.committed_at_ms), [due_ms; 2]);
     let released = Change::Released { key: key("d", "g"), reservation_id: id(3) };
-    assert_eq!(ended.map(|commit| &commit.changes[0]), [&Change::Revoked { key: key("c", "g") }, &released]);
+    let revoked = Change::Revoked { key: key("c", "g"), valid_from: 2, ends_at_ms: Some(due_ms) };
+    assert_eq!(ended.map(|commit| &commit.changes[0]), [&revoked, &released]);
     let stock = test.store.stocks().await.unwrap();
     assert_eq!((stock[0].sold, stock[0].reserved), (0, 0));
     let reservation: Reservation = test.store.reservations(&[id(3)], &[]).await.unwrap().remove(0);

@@ -109,13 +109,23 @@ fn parts(batch: &Batch) -> impl Iterator<Item = &'static Part> {
     .filter_map(|(part, is_empty)| (!is_empty).then_some(part))
 }
 
-/// The statement of the parts. Parameters 1 to 3 are the head's; 4 and 5, where there are commits, the log's.
+/// The statement of the parts. Parameters 1 to 3 are the head's; then, where there are any, two of the log and two of the checkpoint.
 fn statement(batch: &Batch) -> String {
     let mut text = ADVANCE.to_owned();
     let mut parameter = 3;
     if !batch.commits.is_empty() {
         text += ", logged AS (INSERT INTO change_log (last_revision, first_revision, commits)
             SELECT $1, $4, $5 FROM advanced)";
+        parameter += 2;
+    }
+    if batch.checkpoint.is_some() {
+        let (revision, sums) = (parameter + 1, parameter + 2);
+        let checkpoint = format!(
+            ", checkpointed AS (INSERT INTO digest_checkpoint (singleton, revision, sums)
+            SELECT 1, ${revision}, ${sums} FROM advanced
+            ON CONFLICT (singleton) DO UPDATE SET revision = excluded.revision, sums = excluded.sums)"
+        );
+        text.push_str(&checkpoint);
         parameter += 2;
     }
     for part in parts(batch) {
@@ -193,6 +203,9 @@ fn bind<'q>(mut query: Bound<'q>, head: &Head, batch: &'q Batch) -> Bound<'q> {
     query = query.bind(signed(last)).bind(signed(head.epoch)).bind(signed(head.revision));
     if let Some(first) = batch.commits.first() {
         query = query.bind(signed(first.revision)).bind(record::encode_commits(&batch.commits));
+    }
+    if let Some(sums) = &batch.checkpoint {
+        query = query.bind(signed(sums.revision)).bind(record::encode_sums(sums));
     }
     let effects = &batch.effects;
     for entitlements in [&effects.inserted, &effects.replaced] {

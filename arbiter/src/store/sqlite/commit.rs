@@ -45,6 +45,7 @@ impl Statements {
         statements.reservations(batch);
         statements.requests(batch);
         statements.log(batch);
+        statements.checkpoint(batch);
         statements
     }
 
@@ -155,6 +156,17 @@ impl Statements {
                 "INSERT INTO change_log (last_revision, first_revision, commits) VALUES (${last}, ${first}, ${commits});"
             );
             self.text.push_str(&insert);
+        }
+    }
+
+    fn checkpoint(&mut self, batch: &Batch) {
+        if let Some(sums) = &batch.checkpoint {
+            let revision = self.bind(Argument::Number(signed(sums.revision)));
+            let sums = self.bind(Argument::Bytes(record::encode_sums(sums)));
+            let replace = format!(
+                "REPLACE INTO digest_checkpoint (singleton, revision, sums) VALUES (1, ${revision}, ${sums});"
+            );
+            self.text.push_str(&replace);
         }
     }
 

@@ -162,7 +162,9 @@ impl Reader {
                 self.begins = false;
             }
             Event::Commits(parts) => self.tell(Told::Commits(commits(&parts).collect())),
-            Event::Bookmark { revision } => self.tell(Told::Bookmark(revision)),
+            Event::Bookmark { revision } | Event::Digests { revision, .. } => {
+                self.tell(Told::Bookmark(revision));
+            }
         }
     }
 

@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use super::super::{Filter, Hub, LogTrimmer, TrimLimits, WatchLimits, Watches};
+use crate::digests::LiveDigests;
 use crate::domain::{
     Cause, Command, Commit, Effects, Entitlement, Key, Moment, OnNothingToDo, Operation, Reason, RequestId,
     Revision, Rules, State, Verdict, decide,
@@ -216,7 +217,13 @@ async fn open(
     let hub = Arc::new(Hub::new(head, memory_bytes));
     hub.raise_mark(test.store.log_mark().await.unwrap());
     let draining = CancellationToken::new();
-    let watches = Watches::new(Arc::clone(&test.store), Arc::clone(&hub), limits, draining.clone());
+    let watches = Watches::new(
+        Arc::clone(&test.store),
+        Arc::clone(&hub),
+        Arc::new(LiveDigests::default()),
+        limits,
+        draining.clone(),
+    );
     (hub, watches, draining)
 }
 

@@ -9,7 +9,7 @@ use tonic::{Code, Request};
 use super::super::harness::{Key, RequestId, Running, TestStore, key};
 use super::steps::{CUSTOMERS, GAMES};
 use super::world::Model;
-use crate::domain::{Change, Commit, End, Entitlement, Ownership, Revision, Subject};
+use crate::domain::{Change, Commit, End, Entitlement, Ownership, Revision, Subject, Sums};
 use crate::store::{HistoryPlace, SharedStore};
 
 fn pairs() -> impl Iterator<Item = Key> {
@@ -90,8 +90,9 @@ async fn log_agrees(model: &Model, store: &SharedStore) {
                     let before = sum.insert(key.clone(), (commit.revision, *ends_at_ms));
                     assert_eq!(before, None, "granted what was owned: {commit:?}");
                 }
-                Change::Revoked { key } => {
-                    assert!(sum.remove(key).is_some(), "revoked what was not owned: {commit:?}");
+                Change::Revoked { key, valid_from, ends_at_ms } => {
+                    let ended = Some((*valid_from, *ends_at_ms));
+                    assert_eq!(sum.remove(key), ended, "revoked what was not owned: {commit:?}");
                 }
                 Change::Reserved { .. } | Change::Released { .. } | Change::StockSet { .. } => {}
             }
@@ -216,9 +217,27 @@ async fn stocks_agree(model: &Model, arbiter: &Running) {
     }
 }
 
+/// The digests in memory are those of the table of what is present, and of what the checkpoint and the log add up to.
+async fn digests_agree(model: &Model, test: &TestStore, arbiter: &Running) {
+    let mut sums = Sums { revision: model.revision(), ..Sums::default() };
+    for one in snapshot(&test.store, model.revision(), 100).await {
+        sums.add_present(&one);
+    }
+    assert_eq!(arbiter.digests.sums(), sums, "the digests in memory");
+    assert_eq!(arbiter.digests.rows_at(model.revision()).as_ref(), Some(&sums.rows));
+    let told =
+        arbiter.service.get_digests(Request::new(wire::GetDigestsRequest {})).await.unwrap().into_inner();
+    let expected = (sums.rows.to_bytes(), sums.contents.to_bytes(), sums.counts.to_vec());
+    assert_eq!((told.row_digests, told.content_digests, told.rows), expected, "the digests that are told");
+    assert_eq!(told.provenance.unwrap().revision, model.revision());
+    let recovered = crate::digests::recover(&*test.store, model.revision()).await.unwrap();
+    assert_eq!(recovered.sums, sums, "the digests after a start");
+}
+
 /// Everything there is, as of every revision or as of one of so many.
 pub(super) async fn with_all(model: &Model, test: &TestStore, arbiter: &Running, one_of: usize) {
     assert_eq!(arbiter.hub.head(), model.revision());
+    digests_agree(model, test, arbiter).await;
     for customer in CUSTOMERS {
         with_reads(model, arbiter, customer).await;
     }

@@ -121,7 +121,7 @@ impl World {
                 Ok(vec![Change::Granted { key, ends_at_ms, reservation_id: None }])
             }
             Operation::Revoke { key, on_not_owned } => match self.end(key, moment) {
-                Some(_) => Ok(vec![Change::Revoked { key: key.clone() }]),
+                Some(ended) => Ok(vec![revoked(&ended)]),
                 None => skipped(*on_not_owned, RefusalKind::NotOwned),
             },
             Operation::Transfer { from, to, game_id } => {
@@ -132,7 +132,7 @@ impl World {
                 let moved = self.end(&from, moment).ok_or(RefusalKind::NotOwned)?;
                 self.begin(&to, moved.ends_at_ms, moved.from_stock, moment);
                 let granted = Change::Granted { key: to, ends_at_ms: moved.ends_at_ms, reservation_id: None };
-                Ok(vec![Change::Revoked { key: from }, granted])
+                Ok(vec![revoked(&moved), granted])
             }
             Operation::Reserve { key, hold_ms } => self.reserve(key, *hold_ms, moment),
             Operation::Confirm { reservation_id } => {
@@ -213,7 +213,7 @@ impl Model {
     /// When something of a customer, or of one of its games, changed last, by the log alone.
     pub(super) fn last_change(&self, customer_id: &str, game_id: Option<&GameId>) -> Revision {
         let concerns = |change: &Change| match change {
-            Change::Granted { key, .. } | Change::Revoked { key } => {
+            Change::Granted { key, .. } | Change::Revoked { key, .. } => {
                 key.0.as_str() == customer_id && game_id.is_none_or(|game_id| *game_id == key.1)
             }
             _ => false,
@@ -253,8 +253,8 @@ impl Model {
         for (_, key) in due {
             let (revision, mut next) = moment(self);
             let moment = Moment { revision, now_ms, request_id: own_id, cause: &cause };
-            next.end(&key, &moment);
-            self.commit(next, vec![Change::Revoked { key }], &moment);
+            let ended = next.end(&key, &moment).expect("what is due is owned");
+            self.commit(next, vec![revoked(&ended)], &moment);
         }
         let due = self.world.reservations.values().filter(|one| one.is_open() && one.expires_at_ms <= now_ms);
         let mut due: Vec<_> = due.map(|one| (one.expires_at_ms, one.reservation_id, one.key())).collect();
@@ -337,4 +337,8 @@ impl Model {
             }
         }
     }
+}
+
+fn revoked(ended: &Entitlement) -> Change {
+    Change::Revoked { key: ended.key(), valid_from: ended.valid_from, ends_at_ms: ended.ends_at_ms }
 }
