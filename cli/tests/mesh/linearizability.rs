@@ -206,7 +206,8 @@ impl<'a> Round<'a> {
         let mut stub = ArbiterServiceClient::new(outbound.streams());
         self.in_time(async {
             let start = Some(Start::AfterToken(before.to_string()));
-            let mut stream = stub.watch(WatchRequest { start, ..WatchRequest::default() }).await.unwrap().into_inner();
+            let mut stream =
+                stub.watch(WatchRequest { start, ..WatchRequest::default() }).await.unwrap().into_inner();
             let mut commits: Vec<Commit> = Vec::new();
             while commits.last().map_or(before.revision, |last| last.revision) < newest.revision {
                 let response = stream.message().await.unwrap().expect("the stream goes on");
