@@ -30,7 +30,9 @@ impl Core {
             PollStart::Cursor(cursor) => {
                 let mut fields = Fields::new();
                 let position = fields.take("cursor", scope.decode(&cursor));
-                PollFrom::Position(fields.finish(position)?)
+                let position = fields.finish(position)?;
+                self.check_token(self.identity.at(position.revision()), self.hub.head())?;
+                PollFrom::Position(position)
             }
         };
         let PollChanges { filter, wait, copy_name, with_digests, .. } = poll;

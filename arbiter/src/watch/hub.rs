@@ -1,5 +1,7 @@
 //! The newest commits in memory, the newest revision, and the oldest that a reader may resume after.
 
+mod narrow;
+
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -8,8 +10,6 @@ use tokio::sync::watch;
 
 use super::batch::{Batch, Part};
 use crate::domain::{Commit, CustomerId, Revision};
-
-mod narrow;
 
 use narrow::Index;
 pub(super) use narrow::NarrowReader;

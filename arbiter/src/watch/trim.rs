@@ -75,6 +75,10 @@ impl LogTrimmer {
         if mark > hub.mark() {
             // Whoever follows is told of a later revision before it can only be resumed after that.
             self.watches.readers.told(mark).await;
+            if mark > self.floor() {
+                // A snapshot was begun meanwhile that needs what was to go.
+                return Ok(());
+            }
             // Stored before anything goes: a process that starts later must refuse what this one deletes.
             if !self.store.raise_log_mark(self.leader_id, mark).await? {
                 return Ok(());

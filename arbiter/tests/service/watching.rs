@@ -256,3 +256,54 @@ async fn a_filter_shows_what_concerns_the_reader_and_bookmarks_go_on() {
     assert!(seen.into_iter().eq([2]));
     arbiter.stop().await;
 }
+
+#[tokio::test]
+async fn a_cursor_from_beyond_a_restored_store_is_refused() {
+    let directory = tempfile::tempdir().unwrap();
+    let url = url_in(directory.path());
+    let mut arbiter = serving(&url, &[]).await;
+    arbiter.client.grant(grant("c", &["a"])).await.unwrap();
+    arbiter.stop().await;
+    let store = directory.path().join("store.sqlite");
+    let backup = std::fs::read(&store).unwrap();
+
+    let mut arbiter = serving(&url, &[]).await;
+    let token = arbiter.client.grant(grant("c", &["b"])).await.unwrap().into_inner().token;
+    let start = poll_changes_request::Start::AfterToken(token);
+    let cursor = arbiter.client.poll_changes(poll(start)).await.unwrap().into_inner().cursor;
+    arbiter.stop().await;
+    std::fs::write(&store, backup).unwrap();
+
+    let mut arbiter = serving(&url, &[]).await;
+    let polled = arbiter.client.poll_changes(poll(poll_changes_request::Start::Cursor(cursor))).await;
+    assert_eq!(refused(polled), (Code::FailedPrecondition, Some(ErrorReason::RevisionUnknown)));
+    arbiter.stop().await;
+}
+
+#[tokio::test]
+async fn a_reader_that_hangs_is_cut_off_and_holds_nobody_up() {
+    let directory = tempfile::tempdir().unwrap();
+    let options = ["--watchers", "1", "--slow-reader-timeout-ms", "100"];
+    let mut arbiter = serving(&url_in(directory.path()), &options).await;
+    let request = watch(Start::Earliest(EarliestStart {}));
+    let mut hangs = arbiter.watcher.watch(request.clone()).await.unwrap().into_inner();
+    let games: Vec<String> = (0..1_000).map(|number| format!("a-game-of-a-long-name-{number}")).collect();
+    let games: Vec<&str> = games.iter().map(String::as_str).collect();
+    // Written while the reader takes nothing, until its place is another one's.
+    let mut written = 0;
+    let mut other = loop {
+        arbiter.client.grant(grant(&format!("c{written}"), &games)).await.unwrap();
+        written += 1;
+        if let Ok(other) = arbiter.watcher.watch(request.clone()).await {
+            break other.into_inner();
+        }
+    };
+    assert!(next(&mut other).await.is_ok());
+    let status = loop {
+        if let Err(status) = next(&mut hangs).await {
+            break status;
+        }
+    };
+    assert_eq!((status.code(), reason_of(&status)), (Code::ResourceExhausted, Some(ErrorReason::SlowReader)));
+    arbiter.stop().await;
+}

@@ -191,7 +191,7 @@ fn filters() -> Vec<Filter> {
 async fn live(world: &mut World, random: &mut StdRng, how: How, filter: Filter, cuts: usize) -> Vec<Line> {
     let mut reader = Reader::new(how, filter);
     let mut steps = 0;
-    while steps < 150 || reader.cuts < cuts {
+    while steps < 100 || reader.cuts < cuts {
         steps += 1;
         match random.random_range(0..100) {
             0..25 => world.commit_some(random).await,
