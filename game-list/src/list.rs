@@ -3,12 +3,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use copy::{Link, Status};
 use gameshelf::ids::{CustomerId, GameId};
 use gameshelf::tokens::Token;
 use mesh::environment::Clock;
 
 use crate::arbiter::{Arbiter, ArbiterError, ArbiterPage};
-use crate::copy::Status;
 use crate::freshness::{self, CopyView, Decision, Requirement};
 use crate::metrics::Metrics;
 use crate::model::OwnedGame;
@@ -94,6 +94,8 @@ pub(crate) struct Lister {
     pub(crate) arbiter: Arbiter,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) metrics: Metrics,
+    /// How long an answer waits for the copy to reach a token.
+    pub(crate) freshness_wait: Duration,
 }
 
 impl Lister {
@@ -110,6 +112,9 @@ impl Lister {
 
     async fn begin(&self, query: &Query) -> Result<Answer, ListError> {
         let mut view = None;
+        if let Requirement::AtLeast(token) = query.requirement {
+            self.wait_for(token).await;
+        }
         // What the copy shows is read together with the rows, so that the judgement is about these very rows.
         if query.requirement != Requirement::Strong
             && let Some((page, copy)) = self.read(query, "").await?
@@ -122,10 +127,23 @@ impl Lister {
         self.ask(query, None, view).await
     }
 
+    /// Waits until the copy sees what a token stands for, where it is about to: most callers who bring a token made it a moment
+    /// ago. Never longer than half of the caller's deadline, so that the arbiter can be asked yet.
+    pub(crate) async fn wait_for(&self, token: Token) {
+        let shown = self.status.checkpoint().filter(|shown| shown.at(0) == token.at(0));
+        if shown.is_none() || self.status.link() != Link::Following {
+            return;
+        }
+        let left = mesh::deadline::remaining().map(|left| left / 2);
+        let patience = left.map_or(self.freshness_wait, |left| left.min(self.freshness_wait));
+        // Whether it came to that is judged by what is read.
+        let _ = tokio::time::timeout(patience, self.status.reached(token)).await;
+    }
+
     async fn go_on(&self, query: &Query, first: Token, after: &GameId) -> Result<Answer, ListError> {
         let found = self.read(query, after.as_str()).await?;
         match found {
-            Some((page, copy)) if freshness::reached(first, copy.token) => {
+            Some((page, copy)) if copy::reached(first, copy.token) => {
                 Ok(self.answer(query, page, copy, first))
             }
             // This copy is behind the one that gave the first page; it may get there.
