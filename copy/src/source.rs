@@ -168,12 +168,14 @@ impl Source {
             }
             Follow::Poll => {
                 let start = begin.snapshot().map_or_else(PollStart::AfterToken, PollStart::Snapshot);
-                let wait = self.options.poll_wait.try_into().ok();
+                // A poll that waits as long as a stream may be silent would look like one.
+                let wait = self.options.poll_wait.min(silence_max / 2).try_into().ok();
                 let request =
                     PollChangesRequest { start: Some(start), filter, wait, copy_name, with_digests };
                 // The first answer shows whether the arbiter can begin there: it is not waited for any longer than that.
                 let first = PollChangesRequest { wait: None, ..request.clone() };
-                let answer = self.calls.poll_changes(first).await?.into_inner();
+                let answer = tokio::time::timeout(silence_max, self.calls.poll_changes(first));
+                let answer = answer.await.map_err(|_| Ended::Silent(silence_max))??.into_inner();
                 tokio::spawn(poll(self.calls.clone(), request, answer, silence_max, sender))
             }
         };
