@@ -308,7 +308,12 @@ impl ArbiterService for Shared {
         let asked = asked(request.filter, request.with_digests);
         let mut changed = self.changed.subscribe();
         let (position, left) = match request.start.unwrap() {
-            PollStart::Cursor(cursor) => position(&cursor),
+            PollStart::Cursor(cursor) => {
+                let (position, left) = position(&cursor);
+                let (Position::Snapshot { at, .. } | Position::After(at)) = position;
+                judge(at, self.world().head())?;
+                (position, left)
+            }
             other => {
                 self.set_polled(&asked);
                 self.begin(&watch_start(other), &asked)?
