@@ -7,6 +7,7 @@ mod event;
 mod follow;
 mod follower;
 mod ledger;
+mod memory;
 mod metrics;
 mod model;
 mod options;
@@ -21,6 +22,7 @@ mod work;
 
 pub use age::{Heard, reached};
 pub use follow::{Copy, follow};
+pub use memory::Memory;
 pub use model::{Batch, Change, Commit, NetChange, Row};
 pub use options::{Follow, Options};
 pub use source::RebuildCause;

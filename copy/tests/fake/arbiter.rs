@@ -1,6 +1,6 @@
 //! An arbiter whose behavior a test scripts. It lives in a runtime of its own, so that it can be killed.
 
-mod world;
+pub(crate) mod world;
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -27,8 +27,7 @@ use tokio_stream::wrappers::{ReceiverStream, TcpListenerStream};
 use tonic::codegen::BoxStream;
 use tonic::{Request, Response, Status};
 
-use world::{Asked, Position};
-pub(crate) use world::{State, World};
+use world::{Asked, Position, World};
 
 /// How long a stream without news waits before it says so.
 const IDLE: Duration = Duration::from_millis(20);

@@ -17,6 +17,7 @@ pub(crate) type State = BTreeMap<(String, String), u64>;
 
 /// What the arbiter has, and how it behaves.
 #[derive(Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a switch that a test throws")]
 pub(crate) struct World {
     pub(crate) store: u128,
     pub(crate) incarnation: u64,

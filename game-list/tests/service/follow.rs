@@ -7,7 +7,8 @@ use gameshelf::proto::freshness::v1::Source;
 use mesh::environment::{Random, SystemRandom};
 use tempfile::tempdir;
 
-use crate::arbiter::{FakeArbiter, State};
+use crate::arbiter::FakeArbiter;
+use crate::arbiter::world::State;
 use crate::support::{GameList, any, eventually, games, provenance};
 
 const CUSTOMERS: [&str; 3] = ["a", "b", "c"];
