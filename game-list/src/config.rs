@@ -12,6 +12,7 @@ use mesh::inbound::InboundConfig;
 use mesh::outbound::{Address, OutboundConfig};
 
 use crate::grpc::PageSizes;
+use crate::watch::WatchLimits;
 pub(crate) use following::FollowingConfig;
 pub(crate) use watching::WatchingConfig;
 
@@ -95,6 +96,17 @@ impl Config {
 
     pub(crate) fn copy(&self) -> copy::Options {
         self.following.options(self.outbound.max_message_bytes())
+    }
+
+    pub(crate) fn watch_limits(&self) -> WatchLimits {
+        let watching = &self.watching;
+        WatchLimits {
+            queue: watching.queue,
+            games: watching.games,
+            games_per_message: self.page_size_max as usize,
+            slow_reader: watching.slow_reader(),
+            unchanged: watching.unchanged(),
+        }
     }
 
     pub(crate) fn arbiter_timeout(&self) -> Duration {

@@ -160,15 +160,41 @@ impl Lister {
 
     /// Reads a page of the copy, one game longer than asked to tell whether there are more.
     async fn read(&self, query: &Query, after: &str) -> Result<Option<(Page, CopyView)>, ListError> {
+        self.view(&query.customer_id, after, query.page_size + 1).await
+    }
+
+    /// Reads games of the copy, and how fresh they are.
+    pub(crate) async fn view(
+        &self,
+        customer_id: &CustomerId,
+        after: &str,
+        limit: u32,
+    ) -> Result<Option<(Page, CopyView)>, ListError> {
         // Taken before the read: the rows are at least as new as what is known by now.
         let proof = self.status.proof();
-        let page = self.store.page(query.customer_id.as_str(), after, query.page_size + 1).await?;
+        let page = self.store.page(customer_id.as_str(), after, limit).await?;
         let now = self.clock.monotonic();
         Ok(page.map(|page| {
             let age = proof.and_then(|proof| proof.age_of(page.token, now));
             let copy = CopyView { token: page.token, age };
             (page, copy)
         }))
+    }
+
+    /// How old what the copy shows is at most, and whether that is degraded.
+    pub(crate) fn age_of(&self, state: Token) -> (Option<Duration>, bool) {
+        let (proof, now) = (self.status.proof(), self.clock.monotonic());
+        (proof.and_then(|proof| proof.age_of(state, now)), self.status.is_degraded(now))
+    }
+
+    /// Lets the arbiter judge what is asked for. Returns the revision that it would show.
+    pub(crate) async fn judged_by_arbiter(
+        &self,
+        customer_id: &CustomerId,
+        requirement: Requirement,
+    ) -> Result<Token, ListError> {
+        let page = self.arbiter.page(customer_id, requirement, 1, None).await;
+        page.map(|page| page.token).map_err(|error| refused(error, requirement, None))
     }
 
     fn answer(&self, query: &Query, page: Page, copy: CopyView, first: Token) -> Answer {
@@ -195,13 +221,17 @@ impl Lister {
     ) -> Result<Answer, ListError> {
         let requirement = query.requirement;
         let page = self.arbiter.page(&query.customer_id, requirement, query.page_size, page_token).await;
-        page.map(from_arbiter).map_err(|error| match error {
-            ArbiterError::Unreachable => ListError::FreshnessUnavailable { requirement, copy },
-            ArbiterError::TokenForeign => ListError::TokenForeign,
-            ArbiterError::RevisionUnknown => ListError::RevisionUnknown,
-            ArbiterError::Page => ListError::PageGone,
-            ArbiterError::Unexpected => ListError::Arbiter,
-        })
+        page.map(from_arbiter).map_err(|error| refused(error, requirement, copy))
+    }
+}
+
+fn refused(error: ArbiterError, requirement: Requirement, copy: Option<CopyView>) -> ListError {
+    match error {
+        ArbiterError::Unreachable => ListError::FreshnessUnavailable { requirement, copy },
+        ArbiterError::TokenForeign => ListError::TokenForeign,
+        ArbiterError::RevisionUnknown => ListError::RevisionUnknown,
+        ArbiterError::Page => ListError::PageGone,
+        ArbiterError::Unexpected => ListError::Arbiter,
     }
 }
 

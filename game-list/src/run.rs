@@ -27,6 +27,7 @@ use crate::kept::Kept;
 use crate::list::Lister;
 use crate::metrics::Metrics;
 use crate::store::{Store, StoreError};
+use crate::watch::Watcher;
 
 /// The full name of the service that is served.
 const SERVICE_NAME: &str = "gameshelf.gamelist.v1.GameListService";
@@ -94,7 +95,7 @@ pub async fn run(
     let outbound = Outbound::new("arbiter", &config.arbiter_address, &config.outbound, &environment);
 
     let watching = &config.watching;
-    let hub = Arc::new(Hub::new(watching.watch_streams as usize, watching.watch_queue as usize));
+    let hub = Arc::new(Hub::new(watching.streams as usize, watching.queue as usize));
     let target = Arc::new(Kept { store: Arc::clone(&store), hub: Arc::clone(&hub) });
     let copy = copy::follow(target, &outbound, config.copy(), &environment, shutdown.clone()).await?;
     let status = Arc::clone(copy.status());
@@ -104,7 +105,8 @@ pub async fn run(
     let metrics = Metrics::new();
     let freshness_wait = config.freshness_wait();
     let lister = Lister { store, status: Arc::clone(&status), arbiter, clock, metrics, freshness_wait };
-    serve(config, &environment, listener, shutdown, lister, catalog, status).await?;
+    let watching = (Arc::new(lister), hub);
+    serve(config, &environment, listener, shutdown, watching, catalog, status).await?;
     copy.ended().await;
     Ok(())
 }
@@ -114,13 +116,14 @@ async fn serve(
     environment: &Environment,
     listener: TcpListener,
     shutdown: CancellationToken,
-    lister: Lister,
+    (lister, hub): (Arc<Lister>, Arc<Hub>),
     catalog: Catalog,
     status: Arc<Status>,
 ) -> Result<(), RunError> {
-    let service = GameListServiceServer::new(Service::new(lister, catalog, config.page_sizes()))
-        .max_decoding_message_size(config.inbound.max_message_bytes());
     let server = Server::new(&[SERVICE_NAME], &config.inbound, environment);
+    let watcher = Watcher { lister, hub, limits: config.watch_limits(), draining: server.draining() };
+    let service = GameListServiceServer::new(Service::new(watcher, catalog, config.page_sizes()))
+        .max_decoding_message_size(config.inbound.max_message_bytes());
     let (clock, patience) = (Arc::clone(&environment.clock), config.copy().probe_timeout);
     let announcing = announce(server.health(), status, clock, patience);
     let _announcing = AbortOnDropHandle::new(tokio::spawn(announcing));

@@ -32,3 +32,4 @@ mod paging;
 mod rebuild;
 mod start;
 mod support;
+mod watch;
