@@ -87,6 +87,31 @@ async fn commits_belong_to_the_revision_that_they_begin_at() {
     assert_eq!(store.checkpoint().await.unwrap(), Some(at(4)));
 }
 
+/// Before there were partitions the rows stood in another table. Their copy goes on being served after an upgrade.
+#[tokio::test]
+async fn a_copy_of_the_version_before_is_taken_over() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("copy.sqlite");
+    let store = open(&path).await;
+    for statement in [
+        "INSERT INTO entitlement VALUES (4, 'a', 'x', 1), (4, 'a', 'y', 2), (4, 'b', 'x', 3), (5, 'c', 'left', 3)",
+        "INSERT INTO copy_state VALUES (1, 4, x'00000000000000000000000000000001', -1, 3)",
+    ] {
+        sqlx::query(statement).execute(&store.database.writer).await.unwrap();
+    }
+    store.take_over().await.unwrap();
+    assert_eq!(store.checkpoint().await.unwrap(), Some(at(3)));
+    assert_eq!(games(&store, "a").await, [("x".to_owned(), 1), ("y".to_owned(), 2)]);
+    assert_eq!(games(&store, "b").await, [("x".to_owned(), 3)]);
+    assert_eq!(games(&store, "c").await, []);
+    let commits = [commit(4, &[("a", "x", false)])];
+    let before = store.apply(&Batch::new(at(3), at(4), &commits)).await.unwrap();
+    assert_eq!(before, [entitlement("a", "x", 1)], "what was changed is told as it was");
+    store.take_over().await.unwrap();
+    assert_eq!(store.checkpoint().await.unwrap(), Some(at(4)), "it is taken over once");
+    assert_eq!(store.rows(digest::partition("a")).await.unwrap(), [entitlement("a", "y", 2)]);
+}
+
 #[tokio::test]
 async fn a_page_begins_after_a_game() {
     let directory = tempfile::tempdir().unwrap();

@@ -171,8 +171,7 @@ async fn a_mended_partition_sends_all_games_of_its_customers_again() {
 async fn the_first_message_is_as_fresh_as_asked_for_or_the_stream_is_refused() {
     let directory = tempdir().unwrap();
     let arbiter = FakeArbiter::start().await;
-    let flags = ["--freshness-wait-ms=10000", "--outbound-timeout-ms=20000"];
-    let game_list = GameList::start(directory.path(), &arbiter, &flags).await;
+    let game_list = GameList::start(directory.path(), &arbiter, &["--freshness-wait-ms=10000"]).await;
     game_list.shows(arbiter.grant("me", "a")).await;
     let token = arbiter.grant("me", "b");
     let mut stream = game_list.watch("me", at_least(token)).await.unwrap();
