@@ -11,6 +11,10 @@ CREATE TABLE owned (
     PRIMARY KEY (generation, customer_partition, customer_id, game_id)
 ) WITHOUT ROWID;
 
+-- Within a transaction, rows that are to go are marked by a revision below 0, and found again by this: SQLite looks up many whole
+-- keys well when it inserts them, but not when it deletes them.
+CREATE INDEX owned_gone ON owned (generation) WHERE since_revision < 0;
+
 -- What the copy shows: its generation, and the revision of the arbiter's store. At most one row; none before the first
 -- snapshot is complete. It changes in the same transaction as the rows.
 CREATE TABLE shown (

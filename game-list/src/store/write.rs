@@ -9,8 +9,8 @@ use sqlx::{Row as _, Sqlite as Driver, Transaction};
 
 use super::{Store, StoreError, row_of};
 
-/// The most rows that one transaction sweeps, so that commits need not wait long behind it.
-const SWEEP_MAX_ROWS: i64 = 10_000;
+/// Stands for the revision of a row that is to go, within a transaction.
+const GONE: i64 = -1;
 
 /// The most rows that one statement takes over or puts in the place of others.
 const STATEMENT_MAX_ROWS: usize = 10_000;
@@ -53,12 +53,8 @@ impl Store {
     pub(crate) async fn apply(&self, batch: &Batch<'_>) -> Result<Vec<Row>, StoreError> {
         let mut transaction = self.begin().await?;
         let generation = move_checkpoint(&mut transaction, batch.from, batch.to).await?;
-        let before = take_out(&mut transaction, generation, &batch.net).await?;
-        let granted = batch.net.iter().filter_map(|change| {
-            let since = change.since_revision?.cast_signed();
-            Some((change.partition, change.customer_id, change.game_id, since))
-        });
-        insert_all(&mut transaction, generation, json(granted)?).await?;
+        let before = before(&mut transaction, generation, &batch.net).await?;
+        put(&mut transaction, generation, &batch.net).await?;
         transaction.commit().await?;
         Ok(before)
     }
@@ -83,16 +79,16 @@ impl Store {
         Ok(transaction.commit().await?)
     }
 
-    /// Deletes some rows that are no part of the copy. Says whether there may be more.
+    /// Deletes one partition of rows that are no part of the copy: not more, so that commits need not wait long behind it. Says
+    /// whether there may be more.
     pub(crate) async fn sweep(&self) -> Result<bool, StoreError> {
         let swept = sqlx::query(
-            "DELETE FROM owned WHERE (generation, customer_partition, customer_id, game_id) IN (
-               SELECT generation, customer_partition, customer_id, game_id FROM owned
+            "DELETE FROM owned WHERE (generation, customer_partition) = (
+               SELECT generation, customer_partition FROM owned
                WHERE generation < coalesce((SELECT generation FROM shown), 0)
                   OR generation > coalesce((SELECT generation FROM shown), 0)
-               LIMIT $1)",
+               LIMIT 1)",
         )
-        .bind(SWEEP_MAX_ROWS)
         .execute(&self.database.writer)
         .await?;
         Ok(swept.rows_affected() > 0)
@@ -167,24 +163,56 @@ async fn move_checkpoint(
     Ok(moved.ok_or(StoreError::Moved)?.try_get(0)?)
 }
 
-/// Deletes the rows that changes are about, and returns them.
-async fn take_out(
+/// The rows that changes are about, as they are.
+async fn before(
     transaction: &mut Transaction<'static, Driver>,
     generation: i64,
     changes: &[NetChange<'_>],
 ) -> Result<Vec<Row>, StoreError> {
     let keys = changes.iter().map(|change| (change.partition, change.customer_id, change.game_id));
+    // CROSS JOIN keeps the order: one look into the table for each key.
     let rows = sqlx::query(
-        "DELETE FROM owned
-         WHERE generation = $1 AND (customer_partition, customer_id, game_id) IN (
-           SELECT value ->> 0, value ->> 1, value ->> 2 FROM json_each($2))
-         RETURNING customer_partition, customer_id, game_id, since_revision",
+        "SELECT o.customer_partition, o.customer_id, o.game_id, o.since_revision
+         FROM json_each($2) AS key CROSS JOIN owned AS o
+           ON o.generation = $1 AND o.customer_partition = key.value ->> 0
+          AND o.customer_id = key.value ->> 1 AND o.game_id = key.value ->> 2",
     )
     .bind(generation)
     .bind(json(keys)?)
     .fetch_all(&mut **transaction)
     .await?;
     rows.iter().map(|row| row_of(row.try_get("customer_partition")?, row)).collect()
+}
+
+/// Writes what changes come to. Rows that are to go are marked first: see the index `owned_gone`.
+async fn put(
+    transaction: &mut Transaction<'static, Driver>,
+    generation: i64,
+    changes: &[NetChange<'_>],
+) -> Result<(), StoreError> {
+    if changes.is_empty() {
+        return Ok(());
+    }
+    let rows = changes.iter().map(|change| {
+        let since = change.since_revision.map_or(GONE, u64::cast_signed);
+        (change.partition, change.customer_id, change.game_id, since)
+    });
+    sqlx::query(
+        "INSERT INTO owned (generation, customer_partition, customer_id, game_id, since_revision)
+         SELECT $1, value ->> 0, value ->> 1, value ->> 2, value ->> 3 FROM json_each($2) WHERE true
+         ON CONFLICT DO UPDATE SET since_revision = excluded.since_revision",
+    )
+    .bind(generation)
+    .bind(json(rows)?)
+    .execute(&mut **transaction)
+    .await?;
+    if changes.iter().any(|change| change.since_revision.is_none()) {
+        sqlx::query("DELETE FROM owned INDEXED BY owned_gone WHERE generation = $1 AND since_revision < 0")
+            .bind(generation)
+            .execute(&mut **transaction)
+            .await?;
+    }
+    Ok(())
 }
 
 async fn insert(
@@ -195,21 +223,12 @@ async fn insert(
     let rows = rows.iter().map(|row| {
         (row.partition, row.customer_id.as_str(), row.game_id.as_str(), row.since_revision.cast_signed())
     });
-    insert_all(transaction, generation, json(rows)?).await
-}
-
-/// Inserts rows that are written as JSON: partition, customer, game and revision of each.
-async fn insert_all(
-    transaction: &mut Transaction<'static, Driver>,
-    generation: i64,
-    rows: String,
-) -> Result<(), StoreError> {
     sqlx::query(
         "INSERT INTO owned (generation, customer_partition, customer_id, game_id, since_revision)
          SELECT $1, value ->> 0, value ->> 1, value ->> 2, value ->> 3 FROM json_each($2)",
     )
     .bind(generation)
-    .bind(rows)
+    .bind(json(rows)?)
     .execute(&mut **transaction)
     .await?;
     Ok(())
