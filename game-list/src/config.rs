@@ -1,5 +1,8 @@
 //! What can be set about game-list.
 
+mod following;
+mod watching;
+
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -8,8 +11,10 @@ use database::DatabaseConfig;
 use mesh::inbound::InboundConfig;
 use mesh::outbound::{Address, OutboundConfig};
 
-use crate::copy::{FollowerOptions, ProberOptions};
 use crate::grpc::PageSizes;
+use crate::watch::WatchLimits;
+pub(crate) use following::FollowingConfig;
+pub(crate) use watching::WatchingConfig;
 
 /// The longest time that can be configured: an hour.
 const HOUR_MS: u64 = 60 * 60 * 1000;
@@ -62,56 +67,18 @@ pub struct Config {
     #[arg(value_parser = value_parser!(u64).range(1..=HOUR_MS))]
     pub arbiter_timeout_ms: u64,
 
-    /// Time between two questions for the arbiter's head revision, by which the copy knows its age
-    #[arg(long, value_name = "MS", env = "GAMESHELF_GAME_LIST_PROBE_INTERVAL_MS", default_value_t = 200)]
-    #[arg(value_parser = value_parser!(u64).range(1..=HOUR_MS))]
-    pub probe_interval_ms: u64,
+    /// Time that an answer waits for the copy to reach the token that the caller asks for; then the arbiter is asked
+    #[arg(long, value_name = "MS", env = "GAMESHELF_GAME_LIST_FRESHNESS_WAIT_MS", default_value_t = 200)]
+    #[arg(value_parser = value_parser!(u64).range(0..=HOUR_MS))]
+    pub freshness_wait_ms: u64,
 
-    /// Time to wait for the answer to such a question
-    #[arg(long, value_name = "MS", env = "GAMESHELF_GAME_LIST_PROBE_TIMEOUT_MS", default_value_t = 1_000)]
-    #[arg(value_parser = value_parser!(u64).range(1..=HOUR_MS))]
-    pub probe_timeout_ms: u64,
+    /// How the copy is kept.
+    #[command(flatten)]
+    pub following: FollowingConfig,
 
-    /// Time without such an answer after which answers from the copy are told to be degraded
-    #[arg(long, value_name = "MS", env = "GAMESHELF_GAME_LIST_PROBE_OVERDUE_MS", default_value_t = 2_000)]
-    #[arg(value_parser = value_parser!(u64).range(1..=HOUR_MS))]
-    pub probe_overdue_ms: u64,
-
-    /// Time that the stream from the arbiter may be silent before it is opened again; a live one says something every
-    /// second
-    #[arg(long, value_name = "MS", env = "GAMESHELF_GAME_LIST_STALE_STREAM_MS", default_value_t = 5_000)]
-    #[arg(value_parser = value_parser!(u64).range(1..=HOUR_MS))]
-    pub stale_stream_ms: u64,
-
-    /// Wait before the stream is opened again the first time; it doubles with each further failure
-    #[arg(long, value_name = "MS", env = "GAMESHELF_GAME_LIST_BACKOFF_BASE_MS", default_value_t = 100)]
-    #[arg(value_parser = value_parser!(u64).range(1..=HOUR_MS))]
-    pub backoff_base_ms: u64,
-
-    /// Longest wait before the stream is opened again
-    #[arg(long, value_name = "MS", env = "GAMESHELF_GAME_LIST_BACKOFF_MAX_MS", default_value_t = 1_000)]
-    #[arg(value_parser = value_parser!(u64).range(1..=HOUR_MS))]
-    pub backoff_max_ms: u64,
-
-    /// Messages of the stream that may wait to be applied; more are held back
-    #[arg(
-        long,
-        value_name = "COUNT",
-        env = "GAMESHELF_GAME_LIST_APPLY_QUEUE_MESSAGES",
-        default_value_t = 16
-    )]
-    #[arg(value_parser = value_parser!(u32).range(1..=1024))]
-    pub apply_queue_messages: u32,
-
-    /// Rows that share one transaction of the copy, about
-    #[arg(
-        long,
-        value_name = "COUNT",
-        env = "GAMESHELF_GAME_LIST_APPLY_BATCH_ROWS",
-        default_value_t = 10_000
-    )]
-    #[arg(value_parser = value_parser!(u32).range(1..=1_000_000))]
-    pub apply_batch_rows: u32,
+    /// How streams of games are served.
+    #[command(flatten)]
+    pub watching: WatchingConfig,
 
     /// How the service serves.
     #[command(flatten)]
@@ -127,20 +94,18 @@ impl Config {
         PageSizes { default: self.page_size_default.min(self.page_size_max), max: self.page_size_max }
     }
 
-    pub(crate) fn follower(&self) -> FollowerOptions {
-        FollowerOptions {
-            silence_max: Duration::from_millis(self.stale_stream_ms),
-            backoff_base: Duration::from_millis(self.backoff_base_ms),
-            backoff_max: Duration::from_millis(self.backoff_max_ms),
-            queue_max: self.apply_queue_messages as usize,
-            batch_max_rows: self.apply_batch_rows as usize,
-        }
+    pub(crate) fn copy(&self) -> copy::Options {
+        self.following.options(self.outbound.max_message_bytes())
     }
 
-    pub(crate) fn prober(&self) -> ProberOptions {
-        ProberOptions {
-            interval: Duration::from_millis(self.probe_interval_ms),
-            timeout: Duration::from_millis(self.probe_timeout_ms),
+    pub(crate) fn watch_limits(&self) -> WatchLimits {
+        let watching = &self.watching;
+        WatchLimits {
+            queue: watching.queue,
+            games: watching.games,
+            games_per_message: self.page_size_max as usize,
+            slow_reader: watching.slow_reader(),
+            unchanged: watching.unchanged(),
         }
     }
 
@@ -148,8 +113,8 @@ impl Config {
         Duration::from_millis(self.arbiter_timeout_ms)
     }
 
-    pub(crate) fn probe_overdue(&self) -> Duration {
-        Duration::from_millis(self.probe_overdue_ms)
+    pub(crate) fn freshness_wait(&self) -> Duration {
+        Duration::from_millis(self.freshness_wait_ms)
     }
 }
 
@@ -171,9 +136,16 @@ mod tests {
         };
         assert_eq!(read("--copy=sqlite:a/b").unwrap().copy_file, PathBuf::from("a/b"));
         assert_eq!(read("--page-size-max=7").unwrap().page_sizes().default, 7);
-        for flag in
-            ["--probe-interval-ms=0", "--copy=postgres://h/d", "--arbiter-address=x", "--page-size-max=0"]
-        {
+        for flag in [
+            "--probe-interval-ms=0",
+            "--copy=postgres://h/d",
+            "--arbiter-address=x",
+            "--page-size-max=0",
+            "--copy-name=A",
+            "--follow=x",
+            "--copy-check=x",
+            "--watch-streams=0",
+        ] {
             assert!(read(flag).is_err(), "{flag}");
         }
     }

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use copy::reached;
 use gameshelf::tokens::Token;
 
 /// How fresh an answer must be.
@@ -54,11 +55,6 @@ pub(crate) fn decide(requirement: Requirement, copy: Option<&CopyView>) -> Decis
         (Requirement::Any, Some(_)) => true,
     };
     if fresh_enough { Decision::Copy } else { Decision::Arbiter }
-}
-
-/// Whether a state sees what `wanted` stands for. A revision means nothing in another store or incarnation.
-pub(crate) fn reached(wanted: Token, state: Token) -> bool {
-    wanted.at(0) == state.at(0) && wanted.revision <= state.revision
 }
 
 #[cfg(test)]

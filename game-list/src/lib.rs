@@ -1,20 +1,22 @@
 //! Shows customers their games from a local copy that knows its age.
 //!
-//! `copy` follows the arbiter by Watch and keeps the copy, `store` has all of its SQL, `freshness` decides whether the
-//! copy is fresh enough for an answer, `list` answers from it or asks the `arbiter`, and `grpc` is the wire. With the
+//! The crate `copy` follows the arbiter, `kept` says where the rows go, `store` has all of the SQL, `freshness` decides whether the
+//! copy is fresh enough for an answer, `list` answers from it or asks the `arbiter`, `watch` streams from it, and `grpc` is the wire. With the
 //! arbiter down it still answers from the copy, and says how old that is.
 
 mod arbiter;
 mod catalogue;
 mod config;
-mod copy;
 mod freshness;
 mod grpc;
+mod hub;
+mod kept;
 mod list;
 mod metrics;
 mod model;
 mod run;
 mod store;
+mod watch;
 
 pub use catalogue::CatalogueError;
 pub use config::Config;

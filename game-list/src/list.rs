@@ -3,12 +3,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use copy::{Link, Status};
 use gameshelf::ids::{CustomerId, GameId};
 use gameshelf::tokens::Token;
 use mesh::environment::Clock;
 
 use crate::arbiter::{Arbiter, ArbiterError, ArbiterPage};
-use crate::copy::Status;
 use crate::freshness::{self, CopyView, Decision, Requirement};
 use crate::metrics::Metrics;
 use crate::model::OwnedGame;
@@ -94,6 +94,8 @@ pub(crate) struct Lister {
     pub(crate) arbiter: Arbiter,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) metrics: Metrics,
+    /// How long an answer waits for the copy to reach a token.
+    pub(crate) freshness_wait: Duration,
 }
 
 impl Lister {
@@ -110,6 +112,9 @@ impl Lister {
 
     async fn begin(&self, query: &Query) -> Result<Answer, ListError> {
         let mut view = None;
+        if let Requirement::AtLeast(token) = query.requirement {
+            self.wait_for(token).await;
+        }
         // What the copy shows is read together with the rows, so that the judgement is about these very rows.
         if query.requirement != Requirement::Strong
             && let Some((page, copy)) = self.read(query, "").await?
@@ -122,10 +127,23 @@ impl Lister {
         self.ask(query, None, view).await
     }
 
+    /// Waits until the copy sees what a token stands for, where it is about to: most callers who bring a token made it a moment
+    /// ago. Never longer than half of the caller's deadline, so that the arbiter can be asked yet.
+    pub(crate) async fn wait_for(&self, token: Token) {
+        let shown = self.status.checkpoint().filter(|shown| shown.at(0) == token.at(0));
+        if shown.is_none() || self.status.link() != Link::Following {
+            return;
+        }
+        let left = mesh::deadline::remaining().map(|left| left / 2);
+        let patience = left.map_or(self.freshness_wait, |left| left.min(self.freshness_wait));
+        // Whether it came to that is judged by what is read.
+        let _ = tokio::time::timeout(patience, self.status.reached(token)).await;
+    }
+
     async fn go_on(&self, query: &Query, first: Token, after: &GameId) -> Result<Answer, ListError> {
         let found = self.read(query, after.as_str()).await?;
         match found {
-            Some((page, copy)) if freshness::reached(first, copy.token) => {
+            Some((page, copy)) if copy::reached(first, copy.token) => {
                 Ok(self.answer(query, page, copy, first))
             }
             // This copy is behind the one that gave the first page; it may get there.
@@ -142,15 +160,41 @@ impl Lister {
 
     /// Reads a page of the copy, one game longer than asked to tell whether there are more.
     async fn read(&self, query: &Query, after: &str) -> Result<Option<(Page, CopyView)>, ListError> {
+        self.view(&query.customer_id, after, query.page_size + 1).await
+    }
+
+    /// Reads games of the copy, and how fresh they are.
+    pub(crate) async fn view(
+        &self,
+        customer_id: &CustomerId,
+        after: &str,
+        limit: u32,
+    ) -> Result<Option<(Page, CopyView)>, ListError> {
         // Taken before the read: the rows are at least as new as what is known by now.
         let proof = self.status.proof();
-        let page = self.store.page(query.customer_id.as_str(), after, query.page_size + 1).await?;
+        let page = self.store.page(customer_id.as_str(), after, limit).await?;
         let now = self.clock.monotonic();
         Ok(page.map(|page| {
             let age = proof.and_then(|proof| proof.age_of(page.token, now));
             let copy = CopyView { token: page.token, age };
             (page, copy)
         }))
+    }
+
+    /// How old what the copy shows is at most, and whether that is degraded.
+    pub(crate) fn age_of(&self, state: Token) -> (Option<Duration>, bool) {
+        let (proof, now) = (self.status.proof(), self.clock.monotonic());
+        (proof.and_then(|proof| proof.age_of(state, now)), self.status.is_degraded(now))
+    }
+
+    /// Lets the arbiter judge what is asked for. Returns the revision that it would show.
+    pub(crate) async fn judged_by_arbiter(
+        &self,
+        customer_id: &CustomerId,
+        requirement: Requirement,
+    ) -> Result<Token, ListError> {
+        let page = self.arbiter.page(customer_id, requirement, 1, None).await;
+        page.map(|page| page.token).map_err(|error| refused(error, requirement, None))
     }
 
     fn answer(&self, query: &Query, page: Page, copy: CopyView, first: Token) -> Answer {
@@ -177,13 +221,17 @@ impl Lister {
     ) -> Result<Answer, ListError> {
         let requirement = query.requirement;
         let page = self.arbiter.page(&query.customer_id, requirement, query.page_size, page_token).await;
-        page.map(from_arbiter).map_err(|error| match error {
-            ArbiterError::Unreachable => ListError::FreshnessUnavailable { requirement, copy },
-            ArbiterError::TokenForeign => ListError::TokenForeign,
-            ArbiterError::RevisionUnknown => ListError::RevisionUnknown,
-            ArbiterError::Page => ListError::PageGone,
-            ArbiterError::Unexpected => ListError::Arbiter,
-        })
+        page.map(from_arbiter).map_err(|error| refused(error, requirement, copy))
+    }
+}
+
+fn refused(error: ArbiterError, requirement: Requirement, copy: Option<CopyView>) -> ListError {
+    match error {
+        ArbiterError::Unreachable => ListError::FreshnessUnavailable { requirement, copy },
+        ArbiterError::TokenForeign => ListError::TokenForeign,
+        ArbiterError::RevisionUnknown => ListError::RevisionUnknown,
+        ArbiterError::Page => ListError::PageGone,
+        ArbiterError::Unexpected => ListError::Arbiter,
     }
 }
 

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use copy::Status;
 use database::OpenError;
 use gameshelf::catalog::Catalog;
 use gameshelf::proto::arbiter::v1::arbiter_service_client::ArbiterServiceClient;
@@ -20,11 +21,13 @@ use tonic::service::Routes;
 use crate::arbiter::Arbiter;
 use crate::catalogue::{self, CatalogueError};
 use crate::config::Config;
-use crate::copy::{Follower, Prober, Status};
 use crate::grpc::Service;
+use crate::hub::Hub;
+use crate::kept::Kept;
 use crate::list::Lister;
 use crate::metrics::Metrics;
 use crate::store::{Store, StoreError};
+use crate::watch::Watcher;
 
 /// The full name of the service that is served.
 const SERVICE_NAME: &str = "gameshelf.gamelist.v1.GameListService";
@@ -89,24 +92,22 @@ pub async fn run(
     let opened = shutdown.run_until_cancelled(Store::open(&config.copy_file, &config.database)).await;
     let Some(store) = opened.transpose()? else { return Ok(()) };
     let store = Arc::new(store);
-    let status = Arc::new(Status::new(store.checkpoint().await?, config.probe_overdue()));
-    let metrics = Metrics::new();
     let outbound = Outbound::new("arbiter", &config.arbiter_address, &config.outbound, &environment);
 
-    let follower = follower(&config, &environment, &outbound, &store, &status, &metrics);
-    let following = AbortOnDropHandle::new(tokio::spawn(follower.run(shutdown.clone())));
-    let prober = prober(&config, &environment, &outbound, &status, &metrics);
-    let probing = AbortOnDropHandle::new(tokio::spawn(prober.run(shutdown.clone())));
+    let watching = &config.watching;
+    let hub = Arc::new(Hub::new(watching.streams as usize, watching.queue as usize));
+    let target = Arc::new(Kept { store: Arc::clone(&store), hub: Arc::clone(&hub) });
+    let copy = copy::follow(target, &outbound, config.copy(), &environment, shutdown.clone()).await?;
+    let status = Arc::clone(copy.status());
 
     let clock = Arc::clone(&environment.clock);
     let arbiter = Arbiter::new(calls(&config, &outbound), config.arbiter_page_size, config.arbiter_timeout());
-    let lister = Lister { store, status: Arc::clone(&status), arbiter, clock, metrics };
-    serve(config, &environment, listener, shutdown, lister, catalog, status).await?;
-    for task in [following, probing] {
-        if let Err(error) = task.await {
-            tracing::error!(%error, "a task that follows the arbiter failed");
-        }
-    }
+    let metrics = Metrics::new();
+    let freshness_wait = config.freshness_wait();
+    let lister = Lister { store, status: Arc::clone(&status), arbiter, clock, metrics, freshness_wait };
+    let watching = (Arc::new(lister), hub);
+    serve(config, &environment, listener, shutdown, watching, catalog, status).await?;
+    copy.ended().await;
     Ok(())
 }
 
@@ -115,14 +116,15 @@ async fn serve(
     environment: &Environment,
     listener: TcpListener,
     shutdown: CancellationToken,
-    lister: Lister,
+    (lister, hub): (Arc<Lister>, Arc<Hub>),
     catalog: Catalog,
     status: Arc<Status>,
 ) -> Result<(), RunError> {
-    let service = GameListServiceServer::new(Service::new(lister, catalog, config.page_sizes()))
-        .max_decoding_message_size(config.inbound.max_message_bytes());
     let server = Server::new(&[SERVICE_NAME], &config.inbound, environment);
-    let (clock, patience) = (Arc::clone(&environment.clock), config.prober().timeout);
+    let watcher = Watcher { lister, hub, limits: config.watch_limits(), draining: server.draining() };
+    let service = GameListServiceServer::new(Service::new(watcher, catalog, config.page_sizes()))
+        .max_decoding_message_size(config.inbound.max_message_bytes());
+    let (clock, patience) = (Arc::clone(&environment.clock), config.copy().probe_timeout);
     let announcing = announce(server.health(), status, clock, patience);
     let _announcing = AbortOnDropHandle::new(tokio::spawn(announcing));
     server.serve(listener, Routes::new(service), &[gamelist::DESCRIPTORS], shutdown).await?;
@@ -140,34 +142,4 @@ async fn announce(health: Health, status: Arc<Status>, clock: Arc<dyn Clock>, pa
 
 fn calls(config: &Config, outbound: &Outbound) -> ArbiterServiceClient<mesh::outbound::Calls> {
     ArbiterServiceClient::new(outbound.calls()).max_decoding_message_size(config.outbound.max_message_bytes())
-}
-
-fn follower(
-    config: &Config,
-    environment: &Environment,
-    outbound: &Outbound,
-    store: &Arc<Store>,
-    status: &Arc<Status>,
-    metrics: &Metrics,
-) -> Follower {
-    let arbiter = ArbiterServiceClient::new(outbound.streams())
-        .max_decoding_message_size(config.outbound.max_message_bytes());
-    let (store, status) = (Arc::clone(store), Arc::clone(status));
-    Follower::new(store, status, metrics.clone(), arbiter, config.follower(), environment.clone())
-}
-
-fn prober(
-    config: &Config,
-    environment: &Environment,
-    outbound: &Outbound,
-    status: &Arc<Status>,
-    metrics: &Metrics,
-) -> Prober {
-    Prober {
-        status: Arc::clone(status),
-        metrics: metrics.clone(),
-        arbiter: calls(config, outbound),
-        options: config.prober(),
-        environment: environment.clone(),
-    }
 }

@@ -1,24 +1,27 @@
-//! All SQL of the copy.
+//! All SQL of the copy: what reads it here, what writes it in `write`.
 
-use std::collections::BTreeMap;
+mod write;
+
 use std::path::Path;
+use std::sync::atomic::AtomicI64;
 
 use database::{DatabaseConfig, Migration, Migrations, OpenError, Sqlite};
+use gameshelf::digest;
 use gameshelf::tokens::Token;
+use sqlx::Row;
 use sqlx::sqlite::SqliteRow;
-use sqlx::{Row, Sqlite as Driver, Transaction};
 use uuid::Uuid;
 
-use crate::model::{Commit, Entitlement, OwnedGame};
+use crate::model::OwnedGame;
 
-const MIGRATIONS: Migrations = Migrations(&[Migration {
-    version: 1,
-    description: "copy",
-    sql: include_str!("../migrations/sqlite/0001_copy.sql"),
-}]);
-
-/// The most rows that one transaction sweeps, so that commits need not wait long behind it.
-const SWEEP_MAX_ROWS: i64 = 10_000;
+const MIGRATIONS: Migrations = Migrations(&[
+    Migration { version: 1, description: "copy", sql: include_str!("../migrations/sqlite/0001_copy.sql") },
+    Migration {
+        version: 2,
+        description: "partitions",
+        sql: include_str!("../migrations/sqlite/0002_partitions.sql"),
+    },
+]);
 
 /// The copy could not be read or written. The message is for the log, never for the wire.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -51,19 +54,27 @@ pub(crate) struct Page {
 #[derive(Debug)]
 pub(crate) struct Store {
     database: Sqlite,
+    /// The generation that a snapshot is gathered under.
+    staging: AtomicI64,
 }
 
 impl Store {
+    fn over(database: Sqlite) -> Self {
+        Self { database, staging: AtomicI64::new(0) }
+    }
+
     /// Opens the copy, and makes it where there is none.
     pub(crate) async fn open(path: &Path, config: &DatabaseConfig) -> Result<Self, OpenError> {
         let options = config.sqlite();
         let open = || database::open_sqlite(path, &options, MIGRATIONS);
-        Ok(Self { database: database::open_with_retry(config.retry(), open).await? })
+        let store = Self::over(database::open_with_retry(config.retry(), open).await?);
+        store.take_over().await.map_err(|error| OpenError::Failed(error.to_string()))?;
+        Ok(store)
     }
 
     /// What the copy shows; none before the first snapshot was complete.
     pub(crate) async fn checkpoint(&self) -> Result<Option<Token>, StoreError> {
-        let row = sqlx::query("SELECT store_id, incarnation, revision FROM copy_state")
+        let row = sqlx::query("SELECT store_id, incarnation, revision FROM shown")
             .fetch_optional(&self.database.readers)
             .await?;
         row.as_ref().map(token_of).transpose()
@@ -79,10 +90,11 @@ impl Store {
     ) -> Result<Option<Page>, StoreError> {
         let rows = sqlx::query(
             "SELECT s.store_id, s.incarnation, s.revision, e.game_id, e.since_revision
-             FROM copy_state AS s LEFT JOIN entitlement AS e
-               ON e.generation = s.generation AND e.customer_id = $1 AND e.game_id > $2
-             ORDER BY e.game_id LIMIT $3",
+             FROM shown AS s LEFT JOIN owned AS e
+               ON e.generation = s.generation AND e.customer_partition = $1 AND e.customer_id = $2 AND e.game_id > $3
+             ORDER BY e.game_id LIMIT $4",
         )
+        .bind(digest::partition(customer_id))
         .bind(customer_id)
         .bind(after_game_id)
         .bind(limit)
@@ -94,137 +106,27 @@ impl Store {
         Ok(Some(Page { token, games }))
     }
 
-    /// Prepares for a snapshot: sweeps all leftovers, and returns the generation to gather it under.
-    pub(crate) async fn begin_build(&self) -> Result<i64, StoreError> {
-        while self.sweep().await? {}
-        let row = sqlx::query("SELECT coalesce(max(generation), 0) + 1 FROM copy_state")
-            .fetch_one(&self.database.readers)
-            .await?;
-        Ok(row.try_get(0)?)
-    }
-
-    /// Adds rows to the snapshot that is gathered under `generation`.
-    pub(crate) async fn gather(&self, generation: i64, rows: &[Entitlement]) -> Result<(), StoreError> {
-        let mut transaction = self.begin().await?;
-        let rows = rows
-            .iter()
-            .map(|row| (row.customer_id.as_str(), row.game_id.as_str(), row.since_revision.cast_signed()));
-        sqlx::query(
-            "INSERT INTO entitlement (generation, customer_id, game_id, since_revision)
-             SELECT $1, value ->> 0, value ->> 1, value ->> 2 FROM json_each($2)",
+    /// All rows of one partition of customers.
+    pub(crate) async fn rows(&self, partition: u8) -> Result<Vec<copy::Row>, StoreError> {
+        let rows = sqlx::query(
+            "SELECT customer_id, game_id, since_revision FROM owned
+             WHERE generation = (SELECT generation FROM shown) AND customer_partition = $1",
         )
-        .bind(generation)
-        .bind(json(rows)?)
-        .execute(&mut *transaction)
+        .bind(partition)
+        .fetch_all(&self.database.readers)
         .await?;
-        Ok(transaction.commit().await?)
-    }
-
-    /// Puts the snapshot in the place of the copy.
-    pub(crate) async fn swap(&self, generation: i64, token: Token) -> Result<(), StoreError> {
-        let mut transaction = self.begin().await?;
-        sqlx::query(
-            "INSERT OR REPLACE INTO copy_state (one, generation, store_id, incarnation, revision)
-             VALUES (1, $1, $2, $3, $4)",
-        )
-        .bind(generation)
-        .bind(token.store_id.as_bytes().as_slice())
-        .bind(token.incarnation.cast_signed())
-        .bind(token.revision.cast_signed())
-        .execute(&mut *transaction)
-        .await?;
-        Ok(transaction.commit().await?)
-    }
-
-    /// Applies commits and moves the checkpoint from `from` to `to`, in one transaction.
-    pub(crate) async fn apply(&self, from: Token, to: Token, commits: &[Commit]) -> Result<(), StoreError> {
-        let mut transaction = self.begin().await?;
-        move_checkpoint(&mut transaction, from, to).await?;
-        let net = net_effect(commits);
-        let granted: Vec<_> = net
-            .iter()
-            .filter_map(|((customer, game), since)| since.map(|since| (customer, game, since.cast_signed())))
-            .collect();
-        let revoked: Vec<_> = net.iter().filter(|(_, since)| since.is_none()).map(|(key, _)| key).collect();
-        if !granted.is_empty() {
-            sqlx::query(
-                "INSERT INTO entitlement (generation, customer_id, game_id, since_revision)
-                 SELECT s.generation, value ->> 0, value ->> 1, value ->> 2
-                 FROM json_each($1) CROSS JOIN copy_state AS s
-                 WHERE true
-                 ON CONFLICT DO UPDATE SET since_revision = excluded.since_revision",
-            )
-            .bind(json(granted)?)
-            .execute(&mut *transaction)
-            .await?;
-        }
-        if !revoked.is_empty() {
-            sqlx::query(
-                "DELETE FROM entitlement
-                 WHERE generation = (SELECT generation FROM copy_state)
-                   AND (customer_id, game_id) IN (SELECT value ->> 0, value ->> 1 FROM json_each($1))",
-            )
-            .bind(json(revoked)?)
-            .execute(&mut *transaction)
-            .await?;
-        }
-        Ok(transaction.commit().await?)
-    }
-
-    /// Deletes some rows that are no part of the copy. Says whether there may be more.
-    pub(crate) async fn sweep(&self) -> Result<bool, StoreError> {
-        let swept = sqlx::query(
-            "DELETE FROM entitlement WHERE (generation, customer_id, game_id) IN (
-               SELECT generation, customer_id, game_id FROM entitlement
-               WHERE generation < coalesce((SELECT generation FROM copy_state), 0)
-                  OR generation > coalesce((SELECT generation FROM copy_state), 0)
-               LIMIT $1)",
-        )
-        .bind(SWEEP_MAX_ROWS)
-        .execute(&self.database.writer)
-        .await?;
-        Ok(swept.rows_affected() > 0)
-    }
-
-    // IMMEDIATE takes the write lock at once, so that a transaction cannot fail half-way for want of it.
-    async fn begin(&self) -> Result<Transaction<'static, Driver>, StoreError> {
-        Ok(self.database.writer.begin_with("BEGIN IMMEDIATE").await?)
+        rows.iter().map(|row| row_of(partition, row)).collect()
     }
 }
 
-/// The comparison makes it impossible to apply commits to a copy that they do not belong to.
-async fn move_checkpoint(
-    transaction: &mut Transaction<'static, Driver>,
-    from: Token,
-    to: Token,
-) -> Result<(), StoreError> {
-    let moved = sqlx::query(
-        "UPDATE copy_state SET revision = $1 WHERE store_id = $2 AND incarnation = $3 AND revision = $4",
-    )
-    .bind(to.revision.cast_signed())
-    .bind(from.store_id.as_bytes().as_slice())
-    .bind(from.incarnation.cast_signed())
-    .bind(from.revision.cast_signed())
-    .execute(&mut **transaction)
-    .await?;
-    if moved.rows_affected() == 1 { Ok(()) } else { Err(StoreError::Moved) }
-}
-
-/// What commits come to in the end, by customer and game: since when it is owned, or none when it is not.
-fn net_effect(commits: &[Commit]) -> BTreeMap<(&str, &str), Option<u64>> {
-    let mut net = BTreeMap::new();
-    for commit in commits {
-        for change in &commit.changes {
-            let key = (change.customer_id.as_str(), change.game_id.as_str());
-            net.insert(key, change.granted.then_some(commit.revision));
-        }
-    }
-    net
-}
-
-fn json<T: serde::Serialize>(rows: impl IntoIterator<Item = T>) -> Result<String, StoreError> {
-    let rows: Vec<T> = rows.into_iter().collect();
-    serde_json::to_string(&rows).map_err(|error| StoreError::Database(error.to_string()))
+/// A row of a partition as it stands there, whatever its customer's partition is: what is wrong is to be found.
+fn row_of(partition: u8, row: &SqliteRow) -> Result<copy::Row, StoreError> {
+    Ok(copy::Row {
+        partition,
+        customer_id: row.try_get("customer_id")?,
+        game_id: row.try_get("game_id")?,
+        since_revision: row.try_get::<i64, _>("since_revision")?.cast_unsigned(),
+    })
 }
 
 fn token_of(row: &SqliteRow) -> Result<Token, StoreError> {

@@ -1,5 +1,5 @@
 use super::*;
-use crate::model::Change;
+use copy::{Batch, Change, Commit, Row as CopyRow};
 use database::SqliteOptions;
 use proptest::prelude::*;
 use std::collections::BTreeMap;
@@ -8,14 +8,15 @@ fn at(revision: u64) -> Token {
     Token { store_id: Uuid::from_u128(1), incarnation: u64::MAX, revision }
 }
 
-fn entitlement(customer_id: &str, game_id: &str, since_revision: u64) -> Entitlement {
-    Entitlement { customer_id: customer_id.to_owned(), game_id: game_id.to_owned(), since_revision }
+fn entitlement(customer_id: &str, game_id: &str, since_revision: u64) -> CopyRow {
+    CopyRow::new(customer_id.to_owned(), game_id.to_owned(), since_revision)
 }
 
 fn commit(revision: u64, changes: &[(&str, &str, bool)]) -> Commit {
     let changes = changes
         .iter()
         .map(|(customer_id, game_id, granted)| Change {
+            partition: digest::partition(customer_id),
             customer_id: (*customer_id).to_owned(),
             game_id: (*game_id).to_owned(),
             granted: *granted,
@@ -25,14 +26,14 @@ fn commit(revision: u64, changes: &[(&str, &str, bool)]) -> Commit {
 }
 
 async fn open(path: &Path) -> Store {
-    Store { database: database::open_sqlite(path, &SqliteOptions::default(), MIGRATIONS).await.unwrap() }
+    Store::over(database::open_sqlite(path, &SqliteOptions::default(), MIGRATIONS).await.unwrap())
 }
 
-async fn built(path: &Path, rows: &[Entitlement], revision: u64) -> Store {
+async fn built(path: &Path, rows: &[CopyRow], revision: u64) -> Store {
     let store = open(path).await;
-    let generation = store.begin_build().await.unwrap();
-    store.gather(generation, rows).await.unwrap();
-    store.swap(generation, at(revision)).await.unwrap();
+    store.begin_build().await.unwrap();
+    store.gather(rows).await.unwrap();
+    store.swap(at(revision)).await.unwrap();
     store
 }
 
@@ -45,11 +46,11 @@ async fn games(store: &Store, customer_id: &str) -> Vec<(String, u64)> {
 async fn there_is_no_copy_before_the_first_snapshot_is_complete() {
     let directory = tempfile::tempdir().unwrap();
     let store = open(&directory.path().join("copy.sqlite")).await;
-    let generation = store.begin_build().await.unwrap();
-    store.gather(generation, &[entitlement("a", "x", 1)]).await.unwrap();
+    store.begin_build().await.unwrap();
+    store.gather(&[entitlement("a", "x", 1)]).await.unwrap();
     assert_eq!(store.page("a", "", 9).await.unwrap(), None);
     assert_eq!(store.checkpoint().await.unwrap(), None);
-    store.swap(generation, at(7)).await.unwrap();
+    store.swap(at(7)).await.unwrap();
     assert_eq!(games(&store, "a").await, [("x".to_owned(), 1)]);
     let nobody = store.page("b", "", 9).await.unwrap().unwrap();
     assert_eq!(nobody, Page { token: at(7), games: vec![] });
@@ -59,15 +60,15 @@ async fn there_is_no_copy_before_the_first_snapshot_is_complete() {
 async fn a_snapshot_that_was_cut_off_leaves_nothing_behind() {
     let directory = tempfile::tempdir().unwrap();
     let store = built(&directory.path().join("copy.sqlite"), &[entitlement("a", "old", 1)], 3).await;
-    let cut_off = store.begin_build().await.unwrap();
-    store.gather(cut_off, &[entitlement("a", "half", 1)]).await.unwrap();
+    store.begin_build().await.unwrap();
+    store.gather(&[entitlement("a", "half", 1)]).await.unwrap();
     assert_eq!(games(&store, "a").await, [("old".to_owned(), 1)], "the copy goes on serving");
-    let generation = store.begin_build().await.unwrap();
-    store.gather(generation, &[entitlement("a", "new", 2)]).await.unwrap();
-    store.swap(generation, at(5)).await.unwrap();
+    store.begin_build().await.unwrap();
+    store.gather(&[entitlement("a", "new", 2)]).await.unwrap();
+    store.swap(at(5)).await.unwrap();
     assert_eq!(games(&store, "a").await, [("new".to_owned(), 2)]);
     while store.sweep().await.unwrap() {}
-    let rows = sqlx::query("SELECT count(*) FROM entitlement").fetch_one(&store.database.readers).await;
+    let rows = sqlx::query("SELECT count(*) FROM owned").fetch_one(&store.database.readers).await;
     assert_eq!(rows.unwrap().get::<i64, _>(0), 1);
 }
 
@@ -76,13 +77,39 @@ async fn commits_belong_to_the_revision_that_they_begin_at() {
     let directory = tempfile::tempdir().unwrap();
     let store = built(&directory.path().join("copy.sqlite"), &[], 3).await;
     let next = [commit(4, &[("a", "x", true)])];
-    store.apply(at(3), at(4), &next).await.unwrap();
+    store.apply(&Batch::new(at(3), at(4), &next)).await.unwrap();
     for from in [at(3), at(5), Token { incarnation: 1, ..at(4) }] {
-        let refused = store.apply(from, at(6), &[commit(6, &[("a", "y", true)])]).await;
+        let commits = [commit(6, &[("a", "y", true)])];
+        let refused = store.apply(&Batch::new(from, at(6), &commits)).await;
         assert!(matches!(refused, Err(StoreError::Moved)));
     }
     assert_eq!(games(&store, "a").await, [("x".to_owned(), 4)], "a refused transaction leaves nothing");
     assert_eq!(store.checkpoint().await.unwrap(), Some(at(4)));
+}
+
+/// Before there were partitions the rows stood in another table. Their copy goes on being served after an upgrade.
+#[tokio::test]
+async fn a_copy_of_the_version_before_is_taken_over() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("copy.sqlite");
+    let store = open(&path).await;
+    for statement in [
+        "INSERT INTO entitlement VALUES (4, 'a', 'x', 1), (4, 'a', 'y', 2), (4, 'b', 'x', 3), (5, 'c', 'left', 3)",
+        "INSERT INTO copy_state VALUES (1, 4, x'00000000000000000000000000000001', -1, 3)",
+    ] {
+        sqlx::query(statement).execute(&store.database.writer).await.unwrap();
+    }
+    store.take_over().await.unwrap();
+    assert_eq!(store.checkpoint().await.unwrap(), Some(at(3)));
+    assert_eq!(games(&store, "a").await, [("x".to_owned(), 1), ("y".to_owned(), 2)]);
+    assert_eq!(games(&store, "b").await, [("x".to_owned(), 3)]);
+    assert_eq!(games(&store, "c").await, []);
+    let commits = [commit(4, &[("a", "x", false)])];
+    let before = store.apply(&Batch::new(at(3), at(4), &commits)).await.unwrap();
+    assert_eq!(before, [entitlement("a", "x", 1)], "what was changed is told as it was");
+    store.take_over().await.unwrap();
+    assert_eq!(store.checkpoint().await.unwrap(), Some(at(4)), "it is taken over once");
+    assert_eq!(store.rows(digest::partition("a")).await.unwrap(), [entitlement("a", "y", 2)]);
 }
 
 #[tokio::test]
@@ -117,7 +144,7 @@ proptest! {
             let mut from = at(0);
             for commits in commits.chunks(batch) {
                 let to = at(commits.last().unwrap().revision);
-                store.apply(from, to, commits).await.unwrap();
+                store.apply(&Batch::new(from, to, commits)).await.unwrap();
                 from = to;
             }
             for (number, customer) in names.iter().enumerate() {

@@ -31,10 +31,13 @@ fn allowed() -> BTreeMap<&'static str, BTreeSet<&'static str>> {
         ("gameshelf", BTreeSet::new()),
         ("mesh", BTreeSet::new()),
         ("database", BTreeSet::new()),
+        ("copy", BTreeSet::from(["gameshelf", "mesh"])),
         ("cli", on_top.clone()),
         ("bench", on_top),
     ]);
     allowed.extend(SERVICES.map(|service| (service, of_a_service.clone())));
+    // The one service that keeps a copy of what the arbiter has.
+    allowed.entry("game-list").or_default().insert("copy");
     allowed
 }
 

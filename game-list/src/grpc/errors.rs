@@ -5,10 +5,38 @@ use std::time::Duration;
 use gameshelf::errors::{ErrorBuilder, Reason};
 use tonic::Status;
 
+use crate::hub::TooMany;
 use crate::list::ListError;
+use crate::watch::WatchError;
 
 /// When a freshness that cannot be had now is worth another try.
 const RETRY_AFTER: Duration = Duration::from_millis(500);
+
+pub(super) fn watch(error: &WatchError) -> Status {
+    match error {
+        WatchError::List(cause) => list(cause),
+        WatchError::TooMany(TooMany { limit }) => {
+            ErrorBuilder::new(Reason::TooManyWatchers, error.to_string())
+                .with("limit", limit)
+                .retry_after(RETRY_AFTER)
+                .build()
+        }
+        WatchError::TooManyGames { limit } => ErrorBuilder::new(Reason::InvalidFields, error.to_string())
+            .with("fields", "customer_id")
+            .with("limit", limit)
+            .bad_field("customer_id", error)
+            .build(),
+        WatchError::SlowReader { queue, limit_ms } => {
+            ErrorBuilder::new(Reason::SlowReader, error.to_string())
+                .with("queue", queue)
+                .with("limit_ms", limit_ms)
+                .build()
+        }
+        WatchError::Stopping => {
+            ErrorBuilder::new(Reason::ShuttingDown, error.to_string()).retry_after(RETRY_AFTER).build()
+        }
+    }
+}
 
 pub(super) fn list(error: &ListError) -> Status {
     match error {

@@ -1,25 +1,34 @@
 //! The service itself: parse, list, answer.
 
+use std::sync::Arc;
+
 use gameshelf::catalog::Catalog;
 use gameshelf::proto::gamelist::v1::game_list_service_server::GameListService;
-use gameshelf::proto::gamelist::v1::{ListGamesRequest, ListGamesResponse};
+use gameshelf::proto::gamelist::v1::{
+    ListGamesRequest, ListGamesResponse, WatchGamesRequest, WatchGamesResponse,
+};
+use tokio_stream::StreamExt;
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::codegen::BoxStream;
 use tonic::{Request, Response, Status};
 
 use super::errors;
 use super::wire::{self, PageSizes};
 use crate::list::Lister;
+use crate::watch::Watcher;
 
 /// Answers gamelist/v1.
 #[derive(Debug)]
 pub(crate) struct Service {
-    lister: Lister,
-    catalog: Catalog,
+    lister: Arc<Lister>,
+    watcher: Watcher,
+    catalog: Arc<Catalog>,
     page_sizes: PageSizes,
 }
 
 impl Service {
-    pub(crate) fn new(lister: Lister, catalog: Catalog, page_sizes: PageSizes) -> Self {
-        Self { lister, catalog, page_sizes }
+    pub(crate) fn new(watcher: Watcher, catalog: Catalog, page_sizes: PageSizes) -> Self {
+        Self { lister: Arc::clone(&watcher.lister), watcher, catalog: Arc::new(catalog), page_sizes }
     }
 }
 
@@ -32,5 +41,20 @@ impl GameListService for Service {
         let query = wire::query(&request.into_inner(), self.page_sizes)?;
         let answer = self.lister.list(&query).await.map_err(|error| errors::list(&error))?;
         Ok(Response::new(wire::response(&query.customer_id, answer, &self.catalog)))
+    }
+
+    async fn watch_games(
+        &self,
+        request: Request<WatchGamesRequest>,
+    ) -> Result<Response<BoxStream<WatchGamesResponse>>, Status> {
+        let (customer_id, requirement) = wire::watch(&request.into_inner())?;
+        let messages =
+            self.watcher.open(customer_id, requirement).await.map_err(|error| errors::watch(&error))?;
+        let catalog = Arc::clone(&self.catalog);
+        let stream = ReceiverStream::new(messages).map(move |message| match message {
+            Ok(message) => Ok(wire::message(message, &catalog)),
+            Err(error) => Err(errors::watch(&error)),
+        });
+        Ok(Response::new(Box::pin(stream)))
     }
 }

@@ -5,13 +5,18 @@ use gameshelf::fields::{self, Fields};
 use gameshelf::ids::CustomerId;
 use gameshelf::proto::freshness::v1::freshness::Requirement as WireRequirement;
 use gameshelf::proto::freshness::v1::{Freshness, Provenance, Source as WireSource};
-use gameshelf::proto::gamelist::v1::{ListGamesRequest, ListGamesResponse, OwnedGame};
+use gameshelf::proto::gamelist::v1::watch_games_response::Event as WireEvent;
+use gameshelf::proto::gamelist::v1::{
+    GameChanges, ListGamesRequest, ListGamesResponse, OwnedGame, OwnedGames, Unchanged, WatchGamesRequest,
+    WatchGamesResponse,
+};
 use tonic::Status;
 
 use super::page_token;
 use crate::freshness::Requirement;
 use crate::list::{Answer, Query, Source};
 use crate::model;
+use crate::watch::{Event, Message};
 
 /// How many games a page may have.
 #[derive(Clone, Copy, Debug)]
@@ -34,6 +39,32 @@ pub(super) fn query(request: &ListGamesRequest, sizes: PageSizes) -> Result<Quer
         Some(Query { customer_id, page_size: page_size?, cursor, requirement: requirement? })
     });
     fields.finish(query)
+}
+
+pub(super) fn watch(request: &WatchGamesRequest) -> Result<(CustomerId, Requirement), Status> {
+    let mut fields = Fields::new();
+    let customer_id = fields.take("customer_id", request.customer_id.parse::<CustomerId>());
+    let requirement = requirement(&mut fields, request.freshness.as_ref());
+    fields.finish(customer_id.zip(requirement))
+}
+
+pub(super) fn message(message: Message, catalog: &Catalog) -> WatchGamesResponse {
+    let titled = |games: Vec<model::OwnedGame>| games.into_iter().map(|game| titled(game, catalog)).collect();
+    let event = match message.event {
+        Event::Games { games, complete } => WireEvent::Games(OwnedGames { games: titled(games), complete }),
+        Event::Changes { granted, revoked } => {
+            WireEvent::Changes(GameChanges { granted: titled(granted), revoked_game_ids: revoked })
+        }
+        Event::Unchanged => WireEvent::Unchanged(Unchanged {}),
+    };
+    let provenance = Provenance {
+        revision: message.token.revision,
+        token: message.token.to_string(),
+        age: message.age.and_then(|age| age.try_into().ok()),
+        source: WireSource::LocalCopy.into(),
+        degraded: message.degraded,
+    };
+    WatchGamesResponse { event: Some(event), provenance: Some(provenance) }
 }
 
 fn page_size(asked: i32, sizes: PageSizes) -> Result<u32, String> {

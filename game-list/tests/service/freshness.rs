@@ -147,3 +147,25 @@ async fn a_copy_that_never_heard_of_the_arbiter_has_no_age() {
     assert_eq!(serving(&game_list).await, ServingStatus::Serving);
     game_list.stop().await;
 }
+
+/// Most callers who bring a token made it a moment ago, so that the copy has it in another moment.
+#[tokio::test]
+async fn an_answer_waits_for_the_copy_to_reach_the_token_and_the_arbiter_is_not_asked() {
+    let directory = tempdir().unwrap();
+    let arbiter = FakeArbiter::start().await;
+    let game_list = GameList::start(directory.path(), &arbiter, &["--freshness-wait-ms=10000"]).await;
+    game_list.shows(arbiter.grant("me", "a")).await;
+    arbiter.set(|world| world.holds_commits = true);
+    let token = arbiter.grant("me", "b");
+    let listed = arbiter.world().listed;
+    let release = async {
+        // The question is on its way by then, or comes after it: the answer is the same.
+        tokio::task::yield_now().await;
+        arbiter.set(|world| world.holds_commits = false);
+    };
+    let (answer, ()) = tokio::join!(game_list.list("me", at_least(token)), release);
+    let answer = answer.unwrap();
+    assert_eq!((provenance(&answer).source(), games(&answer)), (Source::LocalCopy, vec!["a", "b"]));
+    assert_eq!(arbiter.world().listed, listed, "the arbiter was not asked");
+    game_list.stop().await;
+}

@@ -8,14 +8,16 @@ use game_list::{Config, RunError};
 use gameshelf::proto::freshness::v1::freshness::Requirement;
 use gameshelf::proto::freshness::v1::{Any, Freshness, Provenance, Source, Strong};
 use gameshelf::proto::gamelist::v1::game_list_service_client::GameListServiceClient;
-use gameshelf::proto::gamelist::v1::{ListGamesRequest, ListGamesResponse};
+use gameshelf::proto::gamelist::v1::{
+    ListGamesRequest, ListGamesResponse, WatchGamesRequest, WatchGamesResponse,
+};
 use gameshelf::tokens::Token;
 use mesh::environment::Environment;
-use mesh::outbound::{Address, Calls, Outbound, OutboundConfig};
+use mesh::outbound::{Address, Calls, Outbound, OutboundConfig, Streams};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
-use tonic::Status;
+use tonic::{Status, Streaming};
 
 use crate::arbiter::FakeArbiter;
 
@@ -33,6 +35,7 @@ struct Arguments {
 
 pub(crate) struct GameList {
     pub(crate) client: GameListServiceClient<Calls>,
+    streams: GameListServiceClient<Streams>,
     pub(crate) health: tonic_health::pb::health_client::HealthClient<Calls>,
     shutdown: CancellationToken,
     task: JoinHandle<Result<(), RunError>>,
@@ -75,6 +78,7 @@ impl GameList {
         let running = Box::pin(game_list::run(config, environment, listener, shutdown.clone()));
         Self {
             client: GameListServiceClient::new(outbound.calls()),
+            streams: GameListServiceClient::new(outbound.streams()),
             health: tonic_health::pb::health_client::HealthClient::new(outbound.calls()),
             shutdown,
             task: tokio::spawn(running),
@@ -101,6 +105,17 @@ impl GameList {
         let freshness = Some(Freshness { requirement: Some(requirement) });
         self.ask(ListGamesRequest { customer_id: customer_id.to_owned(), freshness, ..Default::default() })
             .await
+    }
+
+    /// Watches a customer's games.
+    pub(crate) async fn watch(
+        &self,
+        customer_id: &str,
+        requirement: Requirement,
+    ) -> Result<Streaming<WatchGamesResponse>, Status> {
+        let freshness = Some(Freshness { requirement: Some(requirement) });
+        let request = WatchGamesRequest { customer_id: customer_id.to_owned(), freshness };
+        self.streams.clone().watch_games(request).await.map(tonic::Response::into_inner)
     }
 
     pub(crate) async fn ask(&self, request: ListGamesRequest) -> Result<ListGamesResponse, Status> {

@@ -1,7 +1,6 @@
 //! The task that asks the arbiter for its head revision, by which the copy knows its age.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use gameshelf::proto::arbiter::v1::GetHeadRequest;
 use gameshelf::proto::arbiter::v1::arbiter_service_client::ArbiterServiceClient;
@@ -11,18 +10,10 @@ use mesh::outbound::Calls;
 use tokio_util::sync::CancellationToken;
 use tracing::{Instrument, Span};
 
-use super::age::Heard;
-use super::status::Status;
+use crate::age::Heard;
 use crate::metrics::Metrics;
-
-/// How the arbiter is asked.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct ProberOptions {
-    /// The time between an answer and the next question.
-    pub(crate) interval: Duration,
-    /// How long an answer is waited for.
-    pub(crate) timeout: Duration,
-}
+use crate::options::Options;
+use crate::status::Status;
 
 /// Asks the arbiter for its head revision again and again.
 #[derive(Debug)]
@@ -30,7 +21,7 @@ pub(crate) struct Prober {
     pub(crate) status: Arc<Status>,
     pub(crate) metrics: Metrics,
     pub(crate) arbiter: ArbiterServiceClient<Calls>,
-    pub(crate) options: ProberOptions,
+    pub(crate) options: Options,
     pub(crate) environment: Environment,
 }
 
@@ -42,7 +33,7 @@ impl Prober {
             loop {
                 self.probe().await;
                 self.metrics.figures(&self.status.figures(self.environment.clock.monotonic()));
-                let _ = tokio::time::timeout(self.options.interval, self.status.linked()).await;
+                let _ = tokio::time::timeout(self.options.probe_interval, self.status.linked()).await;
             }
         };
         shutdown.run_until_cancelled(probe).await;
@@ -54,7 +45,7 @@ impl Prober {
         let answer = {
             let question = self.arbiter.get_head(GetHeadRequest {});
             let span = untraced(self.environment.random.as_ref());
-            tokio::time::timeout(self.options.timeout, question).instrument(span).await
+            tokio::time::timeout(self.options.probe_timeout, question).instrument(span).await
         };
         let head = match answer {
             Err(_) => return tracing::debug!("the arbiter did not say its head in time"),

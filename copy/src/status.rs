@@ -7,11 +7,12 @@ use gameshelf::tokens::Token;
 use mesh::environment::Clock;
 use tokio::sync::{Notify, watch};
 
-use super::age::{AgeTracker, Heard};
+use crate::age::{AgeTracker, Heard, reached};
+use crate::source::RebuildCause;
 
 /// How the stream from the arbiter stands.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) enum Link {
+pub enum Link {
     /// There is none.
     #[default]
     Down,
@@ -21,30 +22,49 @@ pub(crate) enum Link {
     Following,
 }
 
+/// What a copy knows of its own rows.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum DigestState {
+    /// Not all of them were compared yet.
+    #[default]
+    Unknown,
+    /// They were as the arbiter says when they were compared last.
+    Equal,
+    /// Some were not, and are being mended.
+    Different,
+}
+
 #[derive(Debug, Default)]
 struct Inner {
     link: Link,
     applied: Option<Token>,
     heard: Option<Heard>,
     ages: AgeTracker,
+    rebuilding: Option<RebuildCause>,
+    repaired_partitions: u64,
 }
 
 /// The state of the copy. Shared; every call is short and none waits.
 #[derive(Debug)]
-pub(crate) struct Status {
+pub struct Status {
     inner: Mutex<Inner>,
     answerable: watch::Sender<bool>,
+    /// Changes with each commit that is shown.
+    shown: watch::Sender<Option<Token>>,
+    digest_state: watch::Sender<DigestState>,
     linked: Notify,
     overdue: Duration,
 }
 
 /// The state of the copy as numbers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Figures {
-    pub(crate) revision: Option<u64>,
+pub struct Figures {
+    /// The revision that it shows.
+    pub revision: Option<u64>,
     /// How many revisions the arbiter was ahead when it was last heard.
-    pub(crate) lag: Option<u64>,
-    pub(crate) age: Option<Duration>,
+    pub lag: Option<u64>,
+    /// How old it is at most.
+    pub age: Option<Duration>,
 }
 
 impl Status {
@@ -52,7 +72,14 @@ impl Status {
     /// shows at the start.
     pub(crate) fn new(applied: Option<Token>, overdue: Duration) -> Self {
         let inner = Mutex::new(Inner { applied, ..Inner::default() });
-        Self { inner, answerable: watch::Sender::new(applied.is_some()), linked: Notify::new(), overdue }
+        Self {
+            inner,
+            answerable: watch::Sender::new(applied.is_some()),
+            shown: watch::Sender::new(applied),
+            digest_state: watch::Sender::default(),
+            linked: Notify::new(),
+            overdue,
+        }
     }
 
     // Every change under the lock is complete before anything can panic, so a poisoned lock holds good data.
@@ -76,6 +103,7 @@ impl Status {
         inner.applied = Some(token);
         inner.ages.applied(token);
         drop(inner);
+        self.shown.send_replace(Some(token));
         self.answerable.send_replace(true);
     }
 
@@ -89,20 +117,80 @@ impl Status {
         self.answerable.send_replace(true);
     }
 
+    /// Notes why the copy is being built from a snapshot, or that it is complete.
+    pub(crate) fn set_rebuilding(&self, cause: Option<RebuildCause>) {
+        self.inner().rebuilding = cause;
+    }
+
+    /// Notes what is known of the rows.
+    pub(crate) fn set_digest_state(&self, state: DigestState) {
+        self.digest_state.send_if_modified(|known| std::mem::replace(known, state) != state);
+    }
+
+    /// Notes that a partition was mended.
+    pub(crate) fn repaired(&self) {
+        self.inner().repaired_partitions += 1;
+    }
+
+    /// Tells when what is known of the rows changes.
+    pub(crate) fn digest_news(&self) -> watch::Receiver<DigestState> {
+        self.digest_state.subscribe()
+    }
+
+    /// What the copy shows; none before the first snapshot was complete.
+    #[must_use]
+    pub fn checkpoint(&self) -> Option<Token> {
+        self.inner().applied
+    }
+
+    /// How the stream from the arbiter stands.
+    #[must_use]
+    pub fn link(&self) -> Link {
+        self.inner().link
+    }
+
+    /// Why the copy is being built anew; none while it need not be. What is served meanwhile is the copy from before.
+    #[must_use]
+    pub fn rebuilding(&self) -> Option<RebuildCause> {
+        self.inner().rebuilding
+    }
+
+    /// What the copy knows of its own rows.
+    #[must_use]
+    pub fn digest_state(&self) -> DigestState {
+        *self.digest_state.borrow()
+    }
+
+    /// How many partitions were mended since the start.
+    #[must_use]
+    pub fn repaired_partitions(&self) -> u64 {
+        self.inner().repaired_partitions
+    }
+
+    /// Waits until the copy sees what `wanted` stands for. It may never come to that: whoever waits sets a limit.
+    pub async fn reached(&self, wanted: Token) {
+        let mut shown = self.shown.subscribe();
+        // It cannot be closed while `self` lives.
+        let _ = shown.wait_for(|shown| shown.is_some_and(|shown| reached(wanted, shown))).await;
+    }
+
     /// The answer of the arbiter that the copy has reached. Taken before a read, it bounds the age of what is read.
-    pub(crate) fn proof(&self) -> Option<Heard> {
+    #[must_use]
+    pub fn proof(&self) -> Option<Heard> {
         self.inner().ages.proof()
     }
 
     /// Whether the arbiter cannot be reached now, so that an answer from the copy is weaker than it would be.
-    pub(crate) fn is_degraded(&self, now: Instant) -> bool {
+    #[must_use]
+    pub fn is_degraded(&self, now: Instant) -> bool {
         let inner = self.inner();
         let silent = |heard: Heard| now.saturating_duration_since(heard.asked) > self.overdue;
         inner.link != Link::Following || inner.heard.is_none_or(silent)
     }
 
     /// The state as numbers.
-    pub(crate) fn figures(&self, now: Instant) -> Figures {
+    #[must_use]
+    pub fn figures(&self, now: Instant) -> Figures {
         let inner = self.inner();
         let head = inner.heard.map(|heard| heard.head);
         let same_store = head.zip(inner.applied).filter(|(head, applied)| head.at(0) == applied.at(0));
@@ -118,7 +206,7 @@ impl Status {
     }
 
     /// Waits until the copy is followed and its age is known.
-    pub(crate) async fn followed(&self, clock: &dyn Clock) {
+    pub async fn followed(&self, clock: &dyn Clock) {
         let mut news = self.answerable.subscribe();
         while self.is_degraded(clock.monotonic()) || self.proof().is_none() {
             if news.changed().await.is_err() {
@@ -128,7 +216,7 @@ impl Status {
     }
 
     /// Waits until something can be answered: a copy exists, or the arbiter was reached.
-    pub(crate) async fn answerable(&self) {
+    pub async fn answerable(&self) {
         let mut answerable = self.answerable.subscribe();
         // It cannot be closed while `self` lives.
         let _ = answerable.wait_for(|answerable| *answerable).await;

@@ -9,7 +9,11 @@ use std::time::{Duration, Instant};
 
 use gameshelf::tokens::Token;
 
-use crate::freshness::reached;
+/// Whether a state sees what `wanted` stands for. A revision means nothing in another store or incarnation.
+#[must_use]
+pub fn reached(wanted: Token, state: Token) -> bool {
+    wanted.at(0) == state.at(0) && wanted.revision <= state.revision
+}
 
 /// The most questions whose answer the copy has not reached yet. A copy that is further behind leaves out later ones,
 /// which can only make its age look greater.
@@ -17,14 +21,17 @@ const PENDING_MAX: usize = 256;
 
 /// What the arbiter said its head was, and when it was asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Heard {
-    pub(crate) head: Token,
-    pub(crate) asked: Instant,
+pub struct Heard {
+    /// The head.
+    pub head: Token,
+    /// When it was asked for.
+    pub asked: Instant,
 }
 
 impl Heard {
     /// How old a state is at most; none when the state does not have all of what was heard.
-    pub(crate) fn age_of(&self, state: Token, now: Instant) -> Option<Duration> {
+    #[must_use]
+    pub fn age_of(&self, state: Token, now: Instant) -> Option<Duration> {
         reached(self.head, state).then(|| now.saturating_duration_since(self.asked))
     }
 }

@@ -3,10 +3,11 @@
 //! A copy shows exactly the commits up to its revision, so each commit must be the one after the last: a repeat is
 //! left out, and after a gap nothing of the stream can be used.
 
+use gameshelf::digest::Digests;
 use gameshelf::tokens::Token;
 
-use super::event::Event;
-use crate::model::{Commit, Entitlement};
+use crate::event::Event;
+use crate::model::{Commit, Row};
 
 /// Where a stream stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,11 +22,13 @@ pub(crate) enum Progress {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Step {
     /// Rows for the snapshot that is being gathered.
-    Gather(Vec<Entitlement>),
+    Gather(Vec<Row>),
     /// The snapshot is complete, and takes the place of the copy.
     Swap(Token),
     /// Commits without a gap from `from`, up to `to`.
     Apply { from: Token, to: Token, commits: Vec<Commit> },
+    /// The copy is complete up to where it stands, and its rows add up to this.
+    Check(Token, Digests),
     /// The copy is complete up to where it stands.
     Idle,
 }
@@ -62,17 +65,20 @@ impl Progress {
                 *self = Self::Following(token);
                 Ok(Step::Swap(token))
             }
-            (Self::Building { .. }, Event::Bookmark(_)) => Ok(Step::Idle),
+            (Self::Building { .. }, Event::Bookmark(..)) => Ok(Step::Idle),
             (Self::Building { .. }, Event::Commits(..)) => {
                 Err(Broken::Order("commits before the snapshot's end"))
             }
             (Self::Following(last), Event::Commits(commits, token)) => self.follow(last, commits, token),
-            (Self::Following(last), Event::Bookmark(token)) => {
+            (Self::Following(last), Event::Bookmark(token, digests)) => {
                 same_store(last, token)?;
                 if token.revision > last.revision {
                     return Err(Broken::Gap { last: last.revision, next: token.revision });
                 }
-                Ok(Step::Idle)
+                // A bookmark of before, in a stream that began early, tells of rows that are gone.
+                Ok(digests
+                    .filter(|_| token == last)
+                    .map_or(Step::Idle, |digests| Step::Check(token, digests)))
             }
             (Self::Following(_), Event::Chunk { .. } | Event::SnapshotEnd(_)) => {
                 Err(Broken::Order("a snapshot among commits"))
@@ -139,7 +145,7 @@ mod tests {
 
     #[test]
     fn a_gap_breaks_the_stream() {
-        for gap in [commits(&[7]), commits(&[6, 8]), commits(&[6, 6]), Event::Bookmark(at(6))] {
+        for gap in [commits(&[7]), commits(&[6, 8]), commits(&[6, 6]), Event::Bookmark(at(6), None)] {
             let mut progress = Progress::Following(at(5));
             assert!(matches!(progress.advance(gap), Err(Broken::Gap { .. })));
         }
@@ -158,7 +164,7 @@ mod tests {
         let other = Token { store_id: Uuid::from_u128(2), ..at(6) };
         let event = Event::Commits(vec![commit(6)], other);
         assert_eq!(Progress::Following(at(5)).advance(event), Err(Broken::OtherStore));
-        assert_eq!(Progress::Following(at(5)).advance(Event::Bookmark(other)), Err(Broken::OtherStore));
+        assert_eq!(Progress::Following(at(5)).advance(Event::Bookmark(other, None)), Err(Broken::OtherStore));
     }
 
     #[test]

@@ -1,19 +1,22 @@
 //! Steps gathered into one transaction, so that a copy which is behind pays one fsync for many messages.
 
+use gameshelf::digest::Digests;
 use gameshelf::tokens::Token;
 
-use super::progress::Step;
-use crate::model::{Commit, Entitlement};
+use crate::model::{Commit, Row};
+use crate::progress::Step;
 
 /// What one transaction does.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Work {
     /// Adds rows to the snapshot that is being gathered.
-    Gather(Vec<Entitlement>),
+    Gather(Vec<Row>),
     /// Puts the snapshot in the place of the copy.
     Swap(Token),
     /// Applies commits.
     Apply { from: Token, to: Token, commits: Vec<Commit> },
+    /// Compares the copy.
+    Check(Token, Digests),
     /// Nothing is to be written.
     Idle,
 }
@@ -24,6 +27,7 @@ impl From<Step> for Work {
             Step::Gather(rows) => Self::Gather(rows),
             Step::Swap(token) => Self::Swap(token),
             Step::Apply { from, to, commits } => Self::Apply { from, to, commits },
+            Step::Check(token, digests) => Self::Check(token, digests),
             Step::Idle => Self::Idle,
         }
     }
@@ -56,7 +60,7 @@ impl Work {
         match self {
             Self::Gather(rows) => rows.len(),
             Self::Apply { commits, .. } => commits.iter().map(|commit| commit.changes.len()).sum(),
-            Self::Swap(_) | Self::Idle => 0,
+            Self::Swap(_) | Self::Check(..) | Self::Idle => 0,
         }
     }
 }

@@ -1,23 +1,24 @@
 //! Messages of Watch turned into events, checked once.
 
+use gameshelf::digest::{self, Digests};
 use gameshelf::proto::arbiter::v1;
 use gameshelf::proto::arbiter::v1::change::Kind;
 use gameshelf::proto::arbiter::v1::watch_response::Event as Message;
 use gameshelf::tokens::Token;
 
-use crate::model::{Change, Commit, Entitlement};
+use crate::model::{Change, Commit, Row};
 
 /// What the stream says.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Event {
     /// A part of the state at the snapshot's revision.
-    Chunk { revision: u64, rows: Vec<Entitlement> },
+    Chunk { revision: u64, rows: Vec<Row> },
     /// The snapshot is complete.
     SnapshotEnd(Token),
     /// Whole commits, and the token of the last.
     Commits(Vec<Commit>, Token),
-    /// Nothing at or below this is still to come.
-    Bookmark(Token),
+    /// Nothing at or below this is still to come; with the digests of all rows, where they were told.
+    Bookmark(Token, Option<Digests>),
 }
 
 /// A message that this version cannot apply.
@@ -28,11 +29,14 @@ pub(crate) struct Malformed(&'static str);
 pub(crate) fn event(message: v1::WatchResponse) -> Result<Event, Malformed> {
     match message.event.ok_or(Malformed("is of no known kind"))? {
         Message::SnapshotChunk(chunk) => {
-            let rows = chunk.entitlements.into_iter().map(entitlement).collect();
+            let rows = chunk.entitlements.into_iter().map(row).collect();
             Ok(Event::Chunk { revision: chunk.revision, rows })
         }
         Message::SnapshotEnd(end) => Ok(Event::SnapshotEnd(token(&end.token, end.revision)?)),
-        Message::Bookmark(bookmark) => Ok(Event::Bookmark(token(&bookmark.token, bookmark.revision)?)),
+        Message::Bookmark(bookmark) => {
+            let token = token(&bookmark.token, bookmark.revision)?;
+            Ok(Event::Bookmark(token, bookmark.digests.as_ref().and_then(digests)))
+        }
         Message::Commits(commits) => {
             let last = commits.commits.last().ok_or(Malformed("has no commits"))?.revision;
             let token = token(&commits.token, last)?;
@@ -47,8 +51,13 @@ fn token(text: &str, revision: u64) -> Result<Token, Malformed> {
     if token.revision == revision { Ok(token) } else { Err(Malformed("has the token of another revision")) }
 }
 
-fn entitlement(row: v1::Entitlement) -> Entitlement {
-    Entitlement { customer_id: row.customer_id, game_id: row.game_id, since_revision: row.since_revision }
+/// The digests of all partitions; none where they are of some only, since only all of them were asked for.
+fn digests(told: &v1::RowDigests) -> Option<Digests> {
+    Digests::from_bytes(&told.digests).filter(|_| told.partitions.is_empty())
+}
+
+fn row(row: v1::Entitlement) -> Row {
+    Row::new(row.customer_id, row.game_id, row.since_revision)
 }
 
 fn commit(commit: v1::Commit) -> Commit {
@@ -63,5 +72,6 @@ fn change(change: v1::Change) -> Option<Change> {
         Kind::Revoked => false,
         Kind::Unspecified | Kind::Reserved | Kind::Released | Kind::StockSet => return None,
     };
-    Some(Change { customer_id: change.customer_id, game_id: change.game_id, granted })
+    let partition = digest::partition(&change.customer_id);
+    Some(Change { partition, customer_id: change.customer_id, game_id: change.game_id, granted })
 }

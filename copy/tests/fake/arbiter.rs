@@ -1,6 +1,7 @@
 //! An arbiter whose behavior a test scripts. It lives in a runtime of its own, so that it can be killed.
 
-use std::collections::{BTreeMap, VecDeque};
+pub(crate) mod world;
+
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -8,11 +9,13 @@ use std::time::Duration;
 use gameshelf::errors::{ErrorBuilder, Reason};
 use gameshelf::proto::arbiter::v1::arbiter_service_server::{ArbiterService, ArbiterServiceServer};
 use gameshelf::proto::arbiter::v1::change::Kind;
+use gameshelf::proto::arbiter::v1::poll_changes_request::Start as PollStart;
 use gameshelf::proto::arbiter::v1::watch_request::Start;
 use gameshelf::proto::arbiter::v1::watch_response::Event;
 use gameshelf::proto::arbiter::v1::{
-    Bookmark, Change, Commit, Commits, Entitlement, GetHeadRequest, GetHeadResponse, ListEntitlementsRequest,
-    ListEntitlementsResponse, SnapshotChunk, SnapshotEnd, WatchRequest, WatchResponse,
+    Change, Commit, Entitlement, Filter, GetHeadRequest, GetHeadResponse, ListEntitlementsRequest,
+    ListEntitlementsResponse, PollChangesRequest, PollChangesResponse, ReportCopyRequest, ReportCopyResponse,
+    SnapshotChunk, WatchRequest, WatchResponse,
 };
 use gameshelf::proto::freshness::v1::freshness::Requirement;
 use gameshelf::proto::freshness::v1::{Freshness, Provenance, Source};
@@ -23,65 +26,11 @@ use tokio::sync::{mpsc, watch};
 use tokio_stream::wrappers::{ReceiverStream, TcpListenerStream};
 use tonic::codegen::BoxStream;
 use tonic::{Request, Response, Status};
-use uuid::Uuid;
 
-/// Who owns what since when: customer and game to revision.
-pub(crate) type State = BTreeMap<(String, String), u64>;
+use world::{Asked, Position, World};
 
-/// What the arbiter has, and how it behaves.
-#[derive(Debug)]
-pub(crate) struct World {
-    pub(crate) store: u128,
-    pub(crate) incarnation: u64,
-    pub(crate) commits: Vec<Commit>,
-    /// Streams may begin after this revision or later ones.
-    pub(crate) compacted: u64,
-    /// Streams leave this revision out.
-    pub(crate) left_out: Option<u64>,
-    /// Streams that resume begin this many commits early.
-    pub(crate) repeats: u64,
-    /// Streams say nothing of new commits.
-    pub(crate) holds_commits: bool,
-    /// Snapshots stop before their last part.
-    pub(crate) holds_snapshot: bool,
-    /// Streams say nothing at all.
-    pub(crate) silent: bool,
-    /// Commits in one message.
-    pub(crate) message_commits: usize,
-    /// The next streams end after so many messages.
-    pub(crate) cuts: VecDeque<usize>,
-    /// How streams were asked to begin.
-    pub(crate) watched: Vec<Start>,
-    /// How many lists were asked for.
-    pub(crate) listed: usize,
-}
-
-impl World {
-    pub(crate) fn head(&self) -> Token {
-        let revision = self.commits.len() as u64;
-        Token { store_id: Uuid::from_u128(self.store), incarnation: self.incarnation, revision }
-    }
-
-    /// The state at a revision.
-    pub(crate) fn state(&self, revision: u64) -> State {
-        let mut state = State::new();
-        for commit in self.commits.iter().take_while(|commit| commit.revision <= revision) {
-            for change in &commit.changes {
-                let key = (change.customer_id.clone(), change.game_id.clone());
-                match change.kind() {
-                    Kind::Granted => state.insert(key, commit.revision),
-                    _ => state.remove(&key),
-                };
-            }
-        }
-        state
-    }
-
-    /// How often a snapshot was asked for.
-    pub(crate) fn snapshots(&self) -> usize {
-        self.watched.iter().filter(|start| matches!(start, Start::Snapshot(_))).count()
-    }
-}
+/// How long a stream without news waits before it says so.
+const IDLE: Duration = Duration::from_millis(20);
 
 #[derive(Clone)]
 struct Shared {
@@ -113,21 +62,7 @@ impl FakeArbiter {
 
     /// One that was never up.
     pub(crate) async fn down() -> Self {
-        let world = World {
-            store: 1,
-            incarnation: 1,
-            commits: vec![],
-            compacted: 0,
-            left_out: None,
-            repeats: 0,
-            holds_commits: false,
-            holds_snapshot: false,
-            silent: false,
-            message_commits: 2,
-            cuts: VecDeque::new(),
-            watched: vec![],
-            listed: 0,
-        };
+        let world = World::new();
         // The port is free again as soon as the listener is gone: nobody connected to it.
         let address = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
         let shared = Shared { world: Arc::new(Mutex::new(world)), changed: watch::Sender::new(()) };
@@ -234,6 +169,7 @@ fn judge(token: Token, head: Token) -> Result<(), Status> {
 struct Tail {
     shared: Shared,
     sender: mpsc::Sender<Result<WatchResponse, Status>>,
+    asked: Asked,
     /// Messages until it is cut.
     left: Option<usize>,
 }
@@ -248,77 +184,105 @@ impl Tail {
         self.sender.send(Ok(WatchResponse { event: Some(event) })).await.ok()
     }
 
-    async fn snapshot(&mut self) -> Option<Token> {
-        let (head, state, holds) = {
-            let world = self.shared.world();
-            (world.head(), world.state(u64::MAX), world.holds_snapshot)
-        };
-        let rows: Vec<_> = state.into_iter().collect();
-        for rows in rows.chunks(2) {
-            let entitlements = rows.iter().map(|((customer_id, game_id), since)| Entitlement {
-                customer_id: customer_id.clone(),
-                game_id: game_id.clone(),
-                since_revision: *since,
-                ..Entitlement::default()
-            });
-            let entitlements = entitlements.collect();
-            self.send(Event::SnapshotChunk(SnapshotChunk { entitlements, revision: head.revision })).await?;
-        }
-        if holds {
-            let mut changed = self.shared.changed.subscribe();
-            while self.shared.world().holds_snapshot {
-                let _ = changed.changed().await;
-            }
-        }
-        self.send(Event::SnapshotEnd(SnapshotEnd { revision: head.revision, token: head.to_string() }))
-            .await?;
-        Some(head)
-    }
-
-    /// What comes after `sent`: commits, or a bookmark where there are none.
-    fn next(&self, sent: Token) -> (Event, Token) {
-        let world = self.shared.world();
-        let head = if world.holds_commits { sent } else { world.head() };
-        let new = world.commits.iter().filter(|commit| commit.revision > sent.revision);
-        let new: Vec<_> =
-            new.take_while(|commit| commit.revision <= head.revision).take(world.message_commits).collect();
-        let Some(last) = new.last() else {
-            let bookmark = Bookmark { revision: sent.revision, token: sent.to_string(), digests: None };
-            return (Event::Bookmark(bookmark), sent);
-        };
-        let to = sent.at(last.revision);
-        let kept = new.into_iter().filter(|commit| Some(commit.revision) != world.left_out);
-        let commits: Vec<_> = kept.cloned().collect();
-        let Some(last) = commits.last() else {
-            return (
-                Event::Bookmark(Bookmark { revision: to.revision, token: to.to_string(), digests: None }),
-                to,
-            );
-        };
-        let token = to.at(last.revision).to_string();
-        (Event::Commits(Commits { commits, token }), to)
-    }
-
-    async fn run(mut self, from: Option<Token>) -> Option<()> {
+    async fn run(mut self, mut position: Position) -> Option<()> {
         let mut changed = self.shared.changed.subscribe();
         while self.shared.world().silent {
             let _ = changed.changed().await;
         }
-        let mut sent = match from {
-            Some(token) => token,
-            None => self.snapshot().await?,
-        };
         loop {
             changed.mark_unchanged();
-            let (event, to) = self.next(sent);
-            let idle = matches!(event, Event::Bookmark(_));
-            self.send(event).await?;
-            sent = to;
+            let next = self.shared.world().next(position, &self.asked);
+            let idle = matches!(next, None | Some((Event::Bookmark(_), _)));
+            if let Some((event, to)) = next {
+                self.send(event).await?;
+                position = to;
+            }
             if idle {
-                let _ = tokio::time::timeout(Duration::from_millis(20), changed.changed()).await;
+                let _ = tokio::time::timeout(IDLE, changed.changed()).await;
             }
         }
     }
+}
+
+impl Shared {
+    fn set_polled(&self, asked: &Asked) {
+        if asked.partitions.is_empty() {
+            self.world().polled += 1;
+        }
+    }
+
+    /// Judges how a stream is to begin, and notes it.
+    fn begin(&self, start: &Start, asked: &Asked) -> Result<(Position, Option<usize>), Status> {
+        let mut world = self.world();
+        let head = world.head();
+        let is_part = !asked.partitions.is_empty();
+        if !is_part {
+            world.watched.push(start.clone());
+        }
+        let position = match start {
+            Start::Snapshot(snapshot) => {
+                let at = if snapshot.as_of_token.is_empty() {
+                    head
+                } else {
+                    snapshot.as_of_token.parse().unwrap()
+                };
+                judge(at, head)?;
+                if is_part {
+                    world.parts.push((at.revision, asked.partitions.clone()));
+                    if world.refuses_parts {
+                        return refuse(Reason::StoreUnavailable);
+                    }
+                }
+                Position::Snapshot { at, told: 0 }
+            }
+            Start::AfterToken(token) => {
+                let token: Token = token.parse().unwrap();
+                judge(token, head)?;
+                if token.revision < world.compacted {
+                    return refuse(Reason::RevisionCompacted);
+                }
+                Position::After(token.at(token.revision.saturating_sub(world.repeats)))
+            }
+            Start::Earliest(_) => Position::After(head.at(world.compacted)),
+        };
+        let left = if is_part { None } else { world.cuts.pop_front() };
+        Ok((position, left))
+    }
+}
+
+/// What goes on with a poll: where it stands, and how many answers are left until it is cut.
+fn cursor(position: Position, left: Option<usize>) -> String {
+    let left = left.map_or(String::new(), |left| left.to_string());
+    match position {
+        Position::Snapshot { at, told } => format!("{at} {told} {left}"),
+        Position::After(token) => format!("{token} - {left}"),
+    }
+}
+
+fn position(cursor: &str) -> (Position, Option<usize>) {
+    let [at, told, left] = cursor.split(' ').collect::<Vec<_>>().try_into().unwrap();
+    let at: Token = at.parse().unwrap();
+    let position = told.parse().map_or(Position::After(at), |told| Position::Snapshot { at, told });
+    (position, left.parse().ok())
+}
+
+fn asked(filter: Option<Filter>, with_digests: bool) -> Asked {
+    Asked { partitions: filter.unwrap_or_default().partitions, with_digests }
+}
+
+fn watch_start(start: PollStart) -> Start {
+    match start {
+        PollStart::Snapshot(snapshot) => Start::Snapshot(snapshot),
+        PollStart::AfterToken(token) => Start::AfterToken(token),
+        PollStart::Earliest(earliest) => Start::Earliest(earliest),
+        PollStart::Cursor(_) => unreachable!("a cursor goes on and begins nothing"),
+    }
+}
+
+/// What a poll is told while the end of its snapshot is held back: a part without rows.
+fn held(position: Position) -> (Event, Position) {
+    let Position::Snapshot { at, .. } = position else { unreachable!("only snapshots are held") };
+    (Event::SnapshotChunk(SnapshotChunk { entitlements: vec![], revision: at.revision }), position)
 }
 
 #[tonic::async_trait]
@@ -327,26 +291,65 @@ impl ArbiterService for Shared {
         &self,
         request: Request<WatchRequest>,
     ) -> Result<Response<BoxStream<WatchResponse>>, Status> {
-        let start = request.into_inner().start.unwrap();
-        let (from, left) = {
-            let mut world = self.world();
-            world.watched.push(start.clone());
-            let from = match start {
-                Start::Snapshot(_) => None,
-                Start::AfterToken(token) => {
-                    let token: Token = token.parse().unwrap();
-                    judge(token, world.head())?;
-                    if token.revision < world.compacted {
-                        return refuse(Reason::RevisionCompacted);
-                    }
-                    Some(token.at(token.revision.saturating_sub(world.repeats)))
-                }
-            };
-            (from, world.cuts.pop_front())
-        };
+        let request = request.into_inner();
+        let asked = asked(request.filter, request.with_digests);
+        let (position, left) = self.begin(&request.start.unwrap(), &asked)?;
         let (sender, receiver) = mpsc::channel(1);
-        tokio::spawn(Tail { shared: self.clone(), sender, left }.run(from));
+        tokio::spawn(Tail { shared: self.clone(), sender, asked, left }.run(position));
         Ok(Response::new(Box::pin(ReceiverStream::new(receiver))))
+    }
+
+    async fn poll_changes(
+        &self,
+        request: Request<PollChangesRequest>,
+    ) -> Result<Response<PollChangesResponse>, Status> {
+        let request = request.into_inner();
+        let asked = asked(request.filter, request.with_digests);
+        let mut changed = self.changed.subscribe();
+        let (position, left) = match request.start.unwrap() {
+            PollStart::Cursor(cursor) => {
+                let (position, left) = position(&cursor);
+                let (Position::Snapshot { at, .. } | Position::After(at)) = position;
+                judge(at, self.world().head())?;
+                (position, left)
+            }
+            other => {
+                self.set_polled(&asked);
+                self.begin(&watch_start(other), &asked)?
+            }
+        };
+        while self.world().silent {
+            let _ = changed.changed().await;
+        }
+        if left == Some(0) {
+            // Not one that is tried again beneath the copy, so that the copy has to resume.
+            return Err(Status::aborted("cut"));
+        }
+        let mut next = self.world().next(position, &asked);
+        if matches!(next, None | Some((Event::Bookmark(_), _))) && request.wait.is_some() {
+            let _ = tokio::time::timeout(IDLE, changed.changed()).await;
+            next = self.world().next(position, &asked);
+        }
+        let (event, to) = next.unwrap_or_else(|| held(position));
+        let events = vec![WatchResponse { event: Some(event) }];
+        let cursor = cursor(to, left.map(|left| left - 1));
+        Ok(Response::new(PollChangesResponse { events, cursor }))
+    }
+
+    async fn report_copy(
+        &self,
+        request: Request<ReportCopyRequest>,
+    ) -> Result<Response<ReportCopyResponse>, Status> {
+        let mut world = self.world();
+        world.reports.push(request.into_inner());
+        if world.refuses_reports {
+            return refuse(Reason::StoreUnavailable);
+        }
+        let report_again_after = Some(prost_types::Duration { seconds: 0, nanos: 100_000_000 });
+        Ok(Response::new(ReportCopyResponse {
+            provenance: Some(provenance(world.head())),
+            report_again_after,
+        }))
     }
 
     async fn get_head(&self, _: Request<GetHeadRequest>) -> Result<Response<GetHeadResponse>, Status> {
