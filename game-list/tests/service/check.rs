@@ -77,6 +77,9 @@ on_both_ways! {
         ] {
             sqlx::query(statement).execute(&mut disk).await.unwrap();
         }
+        // The arbiter is ahead of the copy: what is read again is what the copy shows, not what is newest.
+        arbiter.set(|world| world.holds_commits = true);
+        arbiter.grant("ann", "later");
         damage(
             directory.path(),
             "UPDATE owned SET since_revision = 77 WHERE customer_id = 'ann' AND game_id = 'x'",
