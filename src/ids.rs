@@ -4,6 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
 
+use sha2::{Digest as _, Sha256};
 use uuid::Uuid;
 
 /// The most bytes in a [`CustomerId`].
@@ -236,6 +237,18 @@ uuid_id!(
     RequestId,
     "What a caller names a request with, before it sends it: the same id again is the same request."
 );
+impl RequestId {
+    /// The id of a request that is known by its content: the same content is the same request, also after the caller forgot all else.
+    /// It is a version 8 UUID of the SHA-256 of the content.
+    #[must_use]
+    pub fn of_content(content: &[u8]) -> Self {
+        let hash = Sha256::digest(content);
+        let mut half = [0; 16];
+        half.copy_from_slice(&hash[..16]);
+        Self(uuid::Builder::from_custom_bytes(half).into_uuid())
+    }
+}
+
 uuid_id!(OrderId, "An order of the purchase service.");
 uuid_id!(PaymentId, "A payment, named by the one who pays before the provider is asked.");
 
@@ -263,6 +276,14 @@ mod tests {
             Err(IdError::TooLong { bytes: 65, limit_bytes: 64 })
         );
         assert_eq!("a\nb".parse::<CustomerId>(), Err(IdError::ControlCharacter));
+    }
+
+    #[test]
+    fn the_same_content_is_the_same_request() {
+        let id = RequestId::of_content(b"rows");
+        assert_eq!((id, id.unix_ms()), (RequestId::of_content(b"rows"), None));
+        assert_eq!(id.as_uuid().get_version_num(), 8);
+        assert_ne!(id, RequestId::of_content(b"other rows"));
     }
 
     #[test]

@@ -8,7 +8,8 @@ use clap::{ArgMatches, Args, Command as ClapCommand, CommandFactory, FromArgMatc
 
 use crate::clients::ClientOptions;
 use crate::commands::{
-    buy, commit, grant, history, import, list, reservation, reserve, revoke, stock, transfer, watch, why,
+    buy, commit, copies, export, grant, history, import, list, reservation, reserve, revoke, stock, transfer,
+    watch, why,
 };
 use crate::output::Output;
 use crate::{ports, services, up};
@@ -98,6 +99,8 @@ pub(crate) enum Command {
     Stock(stock::Options),
     Watch(watch::Options),
     Import(import::Options),
+    Export(export::Options),
+    Copies(copies::Options),
     /// Runs the arbiter: the only way to the data that says which customer owns which game
     #[command(mut_arg("listen", services::arbiter_listen))]
     Arbiter(Box<services::Arbiter>),
@@ -131,6 +134,8 @@ impl Command {
             Self::Stock(options) => &options.client,
             Self::Watch(options) => &options.client,
             Self::Import(options) => &options.client,
+            Self::Export(options) => &options.client,
+            Self::Copies(options) => &options.client,
             Self::Up(_)
             | Self::Arbiter(_)
             | Self::Purchase(_)

@@ -3,6 +3,8 @@
 pub(crate) mod buy;
 mod change;
 pub(crate) mod commit;
+pub(crate) mod copies;
+pub(crate) mod export;
 mod file;
 mod freshness;
 pub(crate) mod grant;

@@ -55,9 +55,9 @@ fn a_mesh_that_cannot_be_reached_ends_with_4_and_says_what_to_do() {
     let import = ["import", &file, "--catalog", &catalog, "--rejects", &rejects, "--give-up-after-ms", "0"];
     let done = run(&[&["--output", "json", "--port-base", &port_base], &import[..]].concat());
     let error = done.error(4);
-    assert_eq!(error["metadata"]["requests_done"], "0");
+    assert_eq!(error["metadata"]["rows_done"], "0");
     assert!(
-        error["message"].as_str().unwrap().starts_with("the import stopped after 0 of 6 requests"),
+        error["message"].as_str().unwrap().starts_with("the import stopped after 0 of 14 rows"),
         "{error}"
     );
 }
@@ -72,7 +72,7 @@ fn a_wrong_import_file_is_refused_whole_with_its_line() {
         let done = run(&["--output", "json", "import", &file.display().to_string(), "--catalog", catalog]);
         done.error(5)["message"].as_str().unwrap().to_owned()
     };
-    let header = "line 1: the header must be customer_id,game_title";
+    let header = "line 1: the header must be customer_id,game_title, or customer_id,game_id,end_time";
     assert!(import(b"player,game\n1,Tiny Forest\n", &catalog).ends_with(header));
     assert!(import(b"\x00\x01\x02", &catalog).ends_with(header));
     assert!(

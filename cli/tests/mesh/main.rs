@@ -7,6 +7,7 @@ mod commits;
 mod dependencies;
 mod durability;
 mod editions;
+mod exporting;
 mod harness;
 mod history;
 mod importing;

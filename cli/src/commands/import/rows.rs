@@ -1,25 +1,32 @@
-//! Reads the rows of an export: pure, so that every odd file can be tested.
+//! Reads the rows of a file to import: pure, so that every odd file can be tested.
 
-use std::collections::{HashMap, HashSet};
+mod csv_rows;
+mod json_rows;
+#[cfg(test)]
+mod tests;
 
-use csv::{ByteRecord, StringRecord};
+use std::collections::HashSet;
+
 use gameshelf::catalog::Catalog;
 use gameshelf::ids::{CustomerId, GameId};
-use gameshelf::lines::line_of_record;
+use prost_types::Timestamp;
 
-const HEADER: [&str; 2] = ["customer_id", "game_title"];
 /// The most characters of a field that are repeated in the file of rejects.
 const SHOWN_MAX_CHARS: usize = 1024;
 
-/// A customer with the games that the file says they own, each once, in the order of the file.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) struct Library {
+/// A game that a customer owns.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Row {
+    /// The line where the row begins, counted from 1.
+    pub(super) line: u64,
     pub(super) customer_id: CustomerId,
-    pub(super) games: Vec<GameId>,
+    pub(super) game_id: GameId,
+    /// When the ownership ends by itself.
+    pub(super) end_time: Option<Timestamp>,
 }
 
-/// A row that names no game of a customer.
-#[derive(Debug, PartialEq, Eq)]
+/// A row that cannot be imported.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Rejected {
     /// The line where the row begins, counted from 1.
     pub(super) line: u64,
@@ -33,14 +40,14 @@ pub(super) struct Rejected {
 /// All rows of a file.
 #[derive(Debug, Default)]
 pub(super) struct Rows {
-    /// In the order in which the file first names the customers.
-    pub(super) customers: Vec<Library>,
+    /// In the order of the file, each customer and game once.
+    pub(super) good: Vec<Row>,
     /// How many rows say again what an earlier row said.
     pub(super) repeated: u64,
     pub(super) rejected: Vec<Rejected>,
 }
 
-/// A file that is no export.
+/// A file that is none of those that can be imported.
 #[derive(Debug, thiserror::Error)]
 #[error("line {line}: {reason}")]
 pub(super) struct FileError {
@@ -48,207 +55,90 @@ pub(super) struct FileError {
     reason: String,
 }
 
-/// Reads an export.
+/// Reads a file: CSV with titles of games, of another store, or what `gameshelf export` wrote, CSV or JSON lines.
 ///
 /// # Errors
 ///
-/// When the file has another header, is not CSV, has a record of more than one line or is not UTF-8: the first such
+/// When the file has another header, is not CSV or JSON, has a record of more than one line or is not UTF-8: the first such
 /// line. A row that is only of no use is rejected instead.
-pub(super) fn read(file: &[u8], catalog: &Catalog) -> Result<Rows, FileError> {
-    let mut reader = csv::ReaderBuilder::new().flexible(true).from_reader(file);
-    let header = reader.byte_headers().map_err(|error| FileError { line: 1, reason: error.to_string() })?;
-    if header.iter().ne(HEADER.map(str::as_bytes)) {
-        let reason = format!("the header must be {}", HEADER.join(","));
-        return Err(FileError { line: 1, reason });
-    }
-    let mut reading =
-        Reading { catalog, rows: Rows::default(), places: HashMap::new(), seen: HashSet::new() };
-    let mut record = ByteRecord::new();
-    loop {
-        let begin = reader.position().clone();
-        let more = reader.read_byte_record(&mut record).map_err(|error| FileError {
-            line: line_of_record(file, begin.byte(), begin.line()),
-            reason: format!("the line is not CSV: {error}"),
-        })?;
-        if !more {
-            return Ok(reading.rows);
-        }
-        let line = line_of_record(file, begin.byte(), begin.line());
-        if record.iter().any(|field| field.iter().any(|byte| matches!(byte, b'\r' | b'\n'))) {
-            // No id and no title has a line break. What follows a quote that is not closed would be lost in one row.
-            let reason = "a quoted field goes on over the end of the line; is a quote not closed?".to_owned();
-            return Err(FileError { line, reason });
-        }
-        let text = StringRecord::from_byte_record(record.clone());
-        let text = text.map_err(|_| FileError { line, reason: "the text is not UTF-8".to_owned() })?;
-        reading.row(line, &text);
+pub(super) fn read(file: &[u8], catalog: Option<&Catalog>) -> Result<Rows, FileError> {
+    let reading = Reading { catalog, rows: Rows::default(), seen: HashSet::new() };
+    if file.trim_ascii_start().first() == Some(&b'{') {
+        json_rows::read(file, reading)
+    } else {
+        csv_rows::read(file, reading)
     }
 }
 
+/// The rows of a file, as far as they are read.
 struct Reading<'a> {
-    catalog: &'a Catalog,
+    catalog: Option<&'a Catalog>,
     rows: Rows,
-    /// Where each customer stands in `rows.customers`.
-    places: HashMap<CustomerId, usize>,
-    seen: HashSet<(usize, GameId)>,
+    seen: HashSet<(CustomerId, GameId)>,
+}
+
+/// A row as it stands in a file; the game is named as the file does it.
+struct Fields<'a> {
+    customer_id: &'a str,
+    game: &'a str,
+    end_time: &'a str,
 }
 
 impl Reading<'_> {
-    fn row(&mut self, line: u64, record: &StringRecord) {
-        match parse(record, self.catalog) {
-            Ok((customer_id, game_id)) => self.add(customer_id, game_id),
-            Err(reason) => self.rows.rejected.push(Rejected {
-                line,
-                reason,
-                customer_id: shown(record.get(0)),
-                game_title: shown(record.get(1)),
-            }),
-        }
-    }
-
-    fn add(&mut self, customer_id: CustomerId, game_id: GameId) {
-        let customers = &mut self.rows.customers;
-        let place = *self.places.entry(customer_id).or_insert_with_key(|customer_id| {
-            customers.push(Library { customer_id: customer_id.clone(), games: Vec::new() });
-            customers.len() - 1
+    /// Takes a row of which `game_of` tells the game.
+    fn row(&mut self, line: u64, fields: &Fields<'_>, game_id: Result<GameId, String>) {
+        let parsed = self.customer(fields.customer_id).and_then(|customer_id| {
+            let end_time = match fields.end_time {
+                "" => None,
+                text => {
+                    Some(text.parse().map_err(|_| "end_time must be a time such as 2026-11-29T03:40:00Z")?)
+                }
+            };
+            Ok(Row { line, customer_id, game_id: game_id?, end_time })
         });
-        if self.seen.insert((place, game_id.clone())) {
-            customers[place].games.push(game_id);
-        } else {
-            self.rows.repeated += 1;
+        match parsed {
+            Ok(row) if self.seen.insert((row.customer_id.clone(), row.game_id.clone())) => {
+                self.rows.good.push(row);
+            }
+            Ok(_) => self.rows.repeated += 1,
+            Err(reason) => self.reject(line, reason, fields),
         }
+    }
+
+    fn reject(&mut self, line: u64, reason: String, fields: &Fields<'_>) {
+        let (customer_id, game_title) = (shown(fields.customer_id), shown(fields.game));
+        self.rows.rejected.push(Rejected { line, reason, customer_id, game_title });
+    }
+
+    /// Rows of one customer mostly stand together, and share its id.
+    fn customer(&self, text: &str) -> Result<CustomerId, String> {
+        match self.rows.good.last() {
+            Some(last) if last.customer_id.as_str() == text => Ok(last.customer_id.clone()),
+            _ => text.parse().map_err(|error| format!("customer_id {error}")),
+        }
+    }
+
+    /// A game that the file names by its id. Where there is a catalogue, it must be in it.
+    fn game_by_id(&self, text: &str) -> Result<GameId, String> {
+        let game_id = text.parse().map_err(|error| format!("game_id {error}"))?;
+        if self.catalog.is_some() { self.of_catalog(&game_id) } else { Ok(game_id) }
+    }
+
+    fn game_by_title(&self, title: &str) -> Result<GameId, String> {
+        if title.is_empty() {
+            return Err("game_title must not be empty".to_owned());
+        }
+        self.of_catalog(&GameId::from_title(title).map_err(|error| format!("the id of the title {error}"))?)
+    }
+
+    /// The catalogue's own id, so that every row of a game shares one text.
+    fn of_catalog(&self, game_id: &GameId) -> Result<GameId, String> {
+        let game = self.catalog.and_then(|catalog| catalog.get(game_id));
+        let game = game.ok_or_else(|| format!("no game of the catalogue has the id {game_id}"))?;
+        Ok(game.game_id.clone())
     }
 }
 
-fn parse(record: &StringRecord, catalog: &Catalog) -> Result<(CustomerId, GameId), String> {
-    if record.len() != HEADER.len() {
-        return Err(format!("{} fields are needed, and there are {}", HEADER.len(), record.len()));
-    }
-    let field = |index: usize| record.get(index).unwrap_or_default();
-    let customer_id = field(0).parse().map_err(|error| format!("customer_id {error}"))?;
-    if field(1).is_empty() {
-        return Err("game_title must not be empty".to_owned());
-    }
-    let game_id = GameId::from_title(field(1)).map_err(|error| format!("the id of the title {error}"))?;
-    // The catalogue's own id, so that every row of a game shares one text.
-    let game =
-        catalog.get(&game_id).ok_or_else(|| format!("no game of the catalogue has the id {game_id}"))?;
-    Ok((customer_id, game.game_id.clone()))
-}
-
-fn shown(field: Option<&str>) -> String {
-    field.unwrap_or_default().chars().take(SHOWN_MAX_CHARS).collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use proptest::prelude::*;
-
-    fn catalog() -> Catalog {
-        Catalog::parse(include_bytes!("../../../../samples/catalog.csv")).unwrap()
-    }
-
-    fn read_text(text: &str) -> Rows {
-        read(text.as_bytes(), &catalog()).unwrap()
-    }
-
-    fn refused(file: &[u8]) -> String {
-        read(file, &catalog()).expect_err("the file is wrong").to_string()
-    }
-
-    fn library(customer_id: &str, games: &[&str]) -> Library {
-        Library {
-            customer_id: customer_id.parse().unwrap(),
-            games: games.iter().map(|game| game.parse().unwrap()).collect(),
-        }
-    }
-
-    #[test]
-    fn rows_are_grouped_by_customer() {
-        let rows = read_text(
-            "customer_id,game_title\n1,Tiny Forest\n2,TINY forest!\n1,\"Salt, and Signal\"\n1,tiny-forest\n",
-        );
-        let expected = [library("1", &["tiny-forest", "salt-and-signal"]), library("2", &["tiny-forest"])];
-        assert_eq!(rows.customers, expected);
-        assert_eq!((rows.repeated, rows.rejected.len()), (1, 0));
-    }
-
-    #[test]
-    fn a_row_of_no_use_is_rejected_with_line_and_reason() {
-        let rows = read_text(
-            "customer_id,game_title\n,Tiny Forest\n1,Unwritten\n1\n1,Tiny Forest,x\n1,\n1,!!!\n1\t2,Tiny Forest\n1,Gone\n",
-        );
-        let reasons: Vec<_> =
-            rows.rejected.iter().map(|row| format!("{}: {}", row.line, row.reason)).collect();
-        assert_eq!(
-            reasons,
-            [
-                "2: customer_id must not be empty",
-                "3: no game of the catalogue has the id unwritten",
-                "4: 2 fields are needed, and there are 1",
-                "5: 2 fields are needed, and there are 3",
-                "6: game_title must not be empty",
-                "7: the id of the title must not be empty",
-                "8: customer_id must not contain control characters",
-                "9: no game of the catalogue has the id gone",
-            ]
-        );
-        assert_eq!(rows.rejected[1].game_title, "Unwritten");
-    }
-
-    #[test]
-    fn lines_are_counted_over_empty_ones_and_with_any_line_end() {
-        let rows = read_text("customer_id,game_title\r\n1,Gone\r\n\r\n\r\n1,Lost\r\n");
-        assert_eq!(rows.rejected.iter().map(|row| row.line).collect::<Vec<_>>(), [2, 5]);
-        let rows = read_text("customer_id,game_title\n\n1,Gone\n1,Lost");
-        assert_eq!(rows.rejected.iter().map(|row| row.line).collect::<Vec<_>>(), [3, 4]);
-    }
-
-    #[test]
-    fn a_file_that_is_no_export_is_refused_with_its_line() {
-        let header = "line 1: the header must be customer_id,game_title";
-        assert_eq!(refused(b""), header);
-        assert_eq!(refused(b"\x7fELF\x02\x01"), header);
-        assert_eq!(refused(b"customer_id;game_title\n1;Tiny Forest\n"), header);
-        assert_eq!(refused(b"customer_id,game_title\n1,Tiny\n1,\xff\n"), "line 3: the text is not UTF-8");
-    }
-
-    #[test]
-    fn a_quote_that_is_not_closed_is_refused_with_its_line() {
-        let open = "line 4: a quoted field goes on over the end of the line; is a quote not closed?";
-        let begin = "customer_id,game_title\n1,Tiny Forest\n\n";
-        for rest in [
-            "1,\"Hollow Comet\n2,Tiny Forest\n",
-            "1,\"Hollow Comet\n2,\"Tiny Forest\"\n",
-            "1,\"Hollow Comet\n",
-            "\"1\r2\",Tiny Forest\n",
-        ] {
-            assert_eq!(refused(format!("{begin}{rest}").as_bytes()), open, "{rest}");
-        }
-    }
-
-    #[test]
-    fn the_sample_has_every_kind_of_row() {
-        let rows = read_text(include_str!("../../../../samples/ownership.csv"));
-        let games: usize = rows.customers.iter().map(|library| library.games.len()).sum();
-        assert_eq!((games, rows.customers.len(), rows.repeated, rows.rejected.len()), (14, 6, 4, 8));
-    }
-
-    proptest! {
-        #[test]
-        fn every_row_is_counted_once(rows in proptest::collection::vec(("[a-c]{0,1}", "Tiny Forest|Hollow Comet|Gone|,"), 0..40)) {
-            let lines = rows.iter().map(|(customer_id, title)| format!("{customer_id},\"{title}\"\n"));
-            let read = read_text(&format!("customer_id,game_title\n{}", lines.collect::<String>()));
-            let granted: usize = read.customers.iter().map(|library| library.games.len()).sum();
-            prop_assert_eq!(granted + usize::try_from(read.repeated).unwrap() + read.rejected.len(), rows.len());
-        }
-
-        #[test]
-        fn any_bytes_are_read_or_refused(tail in proptest::collection::vec(any::<u8>(), 0..200)) {
-            let mut file = b"customer_id,game_title\n".to_vec();
-            file.extend_from_slice(&tail);
-            let _ = read(&file, &catalog());
-        }
-    }
+fn shown(field: &str) -> String {
+    field.chars().take(SHOWN_MAX_CHARS).collect()
 }
