@@ -2,6 +2,7 @@
 
 pub(crate) mod buy;
 mod change;
+pub(crate) mod check;
 pub(crate) mod commit;
 pub(crate) mod copies;
 pub(crate) mod export;

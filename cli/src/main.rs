@@ -17,8 +17,8 @@ use mimalloc::MiMalloc;
 use crate::args::{Cli, Command, Common};
 use crate::clients::Clients;
 use crate::commands::{
-    buy, commit, copies, export, grant, history, import, list, reservation, reserve, revoke, stock, transfer,
-    watch, why,
+    buy, check, commit, copies, export, grant, history, import, list, reservation, reserve, revoke, stock,
+    transfer, watch, why,
 };
 use crate::exit::Failure;
 use crate::output::Output;
@@ -83,6 +83,7 @@ async fn call(command: Command, clients: &Clients, output: Output) -> Result<(),
         Command::Watch(options) => watch::run(options, clients, output).await,
         Command::Import(options) => import::run(options, clients, output).await,
         Command::Export(options) => export::run(options, clients, output).await,
+        Command::Check(options) => check::run(options, clients, output).await,
         Command::Copies(options) => copies::run(options, clients, output).await,
         // These call nobody: see `Command::client`.
         Command::Up(_)
