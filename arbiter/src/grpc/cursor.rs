@@ -1,17 +1,21 @@
-//! Cursors of polls: how far a reader has come, tied to the store and to the filter, so that an answer never goes on with
-//! something else.
+//! Cursors of polls: how far a reader has come, in which store and with which filter, so that an answer never goes on with
+//! something else. A cursor of another store is told as a token of another store is.
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use gameshelf::tokens::Token;
 use sha2::{Digest, Sha256};
+use uuid::Uuid;
 
 use crate::domain::Key;
 use crate::watch::{Filter, Position};
 
 const VERSION: u8 = 1;
-/// Version, kind, revision.
-const HEAD_BYTES: usize = 1 + 1 + 8;
+/// Version, kind, store id, incarnation, revision.
+const STORE_FROM: usize = 1 + 1;
+const INCARNATION_FROM: usize = STORE_FROM + 16;
+const REVISION_FROM: usize = INCARNATION_FROM + 8;
+const HEAD_BYTES: usize = REVISION_FROM + 8;
 const CHECK_BYTES: usize = 8;
 const TEXT_MAX_BYTES: usize = 512;
 
@@ -25,6 +29,7 @@ const EARLIEST: u8 = 5;
 /// What a cursor belongs to: a store and a filter.
 #[derive(Clone, Debug)]
 pub(super) struct CursorScope {
+    store: Token,
     hash: Sha256,
 }
 
@@ -33,8 +38,6 @@ impl CursorScope {
     pub(super) fn new(store: Token, filter: &Filter) -> Self {
         let mut hash = Sha256::new();
         hash.update(b"gameshelf.poll");
-        hash.update(store.store_id.as_bytes());
-        hash.update(store.incarnation.to_be_bytes());
         for customer_id in &filter.customers {
             hash.update(customer_id.as_str().as_bytes());
             hash.update([0]);
@@ -48,7 +51,7 @@ impl CursorScope {
         for partition in &filter.partitions {
             hash.update([*partition]);
         }
-        Self { hash }
+        Self { store, hash }
     }
 
     fn check(&self, body: &[u8]) -> [u8; CHECK_BYTES] {
@@ -67,6 +70,8 @@ impl CursorScope {
             Position::Earliest => (EARLIEST, 0, None),
         };
         let mut bytes = vec![VERSION, kind];
+        bytes.extend_from_slice(self.store.store_id.as_bytes());
+        bytes.extend_from_slice(&self.store.incarnation.to_be_bytes());
         bytes.extend_from_slice(&revision.to_be_bytes());
         if let Some((customer_id, game_id)) = key {
             // An id has no control characters.
@@ -79,30 +84,34 @@ impl CursorScope {
         URL_SAFE_NO_PAD.encode(bytes)
     }
 
-    /// The place of a cursor.
-    pub(super) fn decode(&self, text: &str) -> Result<Position, CursorError> {
+    /// The place of a cursor, and the store and revision that it is a place of, which may be another one than the scope's.
+    pub(super) fn decode(&self, text: &str) -> Result<(Token, Position), CursorError> {
         let (body, sum) = parts(text)?;
         if self.check(&body)[..] != sum {
             return Err(CursorError);
         }
-        let revision = body[2..HEAD_BYTES].iter().fold(0, |number, byte| number << 8 | u64::from(*byte));
-        match body[1] {
-            SNAPSHOT => Ok(Position::Snapshot { at: revision, after: None }),
+        let number =
+            |from: usize| body[from..from + 8].iter().fold(0, |all, byte| all << 8 | u64::from(*byte));
+        let revision = number(REVISION_FROM);
+        let position = match body[1] {
+            SNAPSHOT => Position::Snapshot { at: revision, after: None },
             SNAPSHOT_AFTER => {
                 let after = key(&body[HEAD_BYTES..]).ok_or(CursorError)?;
-                Ok(Position::Snapshot { at: revision, after: Some(after) })
+                Position::Snapshot { at: revision, after: Some(after) }
             }
-            SNAPSHOT_END => Ok(Position::SnapshotEnd { at: revision }),
-            TAIL => Ok(Position::Tail { after: revision }),
-            EARLIEST => Ok(Position::Earliest),
-            _ => Err(CursorError),
-        }
+            SNAPSHOT_END => Position::SnapshotEnd { at: revision },
+            TAIL => Position::Tail { after: revision },
+            EARLIEST => Position::Earliest,
+            _ => return Err(CursorError),
+        };
+        let store_id = Uuid::from_slice(&body[STORE_FROM..INCARNATION_FROM]).map_err(|_| CursorError)?;
+        Ok((Token { store_id, incarnation: number(INCARNATION_FROM), revision }, position))
     }
 }
 
-/// A text that is not a cursor of this store and filter.
+/// A text that is not a cursor of this filter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("must be the cursor of the answer before, of the same store and filter")]
+#[error("must be the cursor of the answer before, with the filter as it was")]
 pub(super) struct CursorError;
 
 /// Whether a text has the form of a cursor, of whatever store and filter.
@@ -151,15 +160,17 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_cursor_is_read_back_with_the_same_store_and_filter_only(position in position()) {
+        fn a_cursor_is_read_back_with_the_same_filter_only(position in position()) {
             let filter = Filter { partitions: [3].into(), ..Filter::default() };
             let scope = CursorScope::new(store(), &filter);
             let text = scope.encode(&position);
             prop_assert_eq!(check_form(&text), Ok(()));
-            prop_assert_eq!(scope.decode(&text), Ok(position));
+            let (token, read) = scope.decode(&text).unwrap();
+            prop_assert_eq!((token.at(0), read), (store(), position));
+            // Whoever reads it in another store learns whose it is.
+            let elsewhere = CursorScope::new(Token { incarnation: 2, store_id: Uuid::from_u128(8), revision: 0 }, &filter);
+            prop_assert_eq!(elsewhere.decode(&text).unwrap().0, token);
             let others = [
-                CursorScope::new(Token { incarnation: 2, ..store() }, &filter),
-                CursorScope::new(Token { store_id: uuid::Uuid::from_u128(8), ..store() }, &filter),
                 CursorScope::new(store(), &Filter::default()),
                 CursorScope::new(store(), &Filter { games: ["g".parse().unwrap()].into(), ..filter }),
             ];

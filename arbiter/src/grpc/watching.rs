@@ -29,9 +29,9 @@ impl Core {
             PollStart::At(start) => PollFrom::Start(self.watch_start(start)?),
             PollStart::Cursor(cursor) => {
                 let mut fields = Fields::new();
-                let position = fields.take("cursor", scope.decode(&cursor));
-                let position = fields.finish(position)?;
-                self.check_token(self.identity.at(position.revision()), self.hub.head())?;
+                let decoded = fields.take("cursor", scope.decode(&cursor));
+                let (token, position) = fields.finish(decoded)?;
+                self.check_token(token, self.hub.head())?;
                 PollFrom::Position(position)
             }
         };

@@ -21,17 +21,6 @@ pub(crate) enum Position {
     Earliest,
 }
 
-impl Position {
-    /// The newest revision that a reader who stands there knows of.
-    pub(crate) fn revision(&self) -> Revision {
-        match self {
-            Self::Snapshot { at, .. } | Self::SnapshotEnd { at } => *at,
-            Self::Tail { after } => *after,
-            Self::Earliest => 0,
-        }
-    }
-}
-
 /// What one step came to.
 #[derive(Debug)]
 pub(super) enum Step {
