@@ -77,22 +77,30 @@ impl LiveDigests {
         self.live().checkpoint
     }
 
-    /// What to write as a checkpoint with the next batch, where one is due, or is asked for and there is anything new.
-    pub(crate) fn due_checkpoint(&self, is_asked_for: bool) -> Option<Sums> {
+    /// What to write as a checkpoint with a batch of these commits, where one is due, or is asked for and there is anything new.
+    pub(crate) fn due_checkpoint(&self, commits: &[Commit], is_asked_for: bool) -> Option<Sums> {
         let live = self.live();
-        let is_due = live.changes >= self.checkpoint_changes || is_asked_for && live.changes > 0;
-        is_due.then(|| live.sums.clone())
+        let changes = live.changes.saturating_add(changes_of(commits));
+        if changes < self.checkpoint_changes && !(is_asked_for && changes > 0) {
+            return None;
+        }
+        let mut sums = live.sums.clone();
+        drop(live);
+        for commit in commits {
+            sums.follow(commit);
+        }
+        Some(sums)
     }
 
     /// Goes on by commits that are on the disk. `checkpoint` is the revision of the one that was written with them.
     pub(crate) fn follow(&self, commits: &[Commit], checkpoint: Option<Revision>) {
         let mut live = self.live();
-        if let Some(revision) = checkpoint {
-            (live.checkpoint, live.changes) = (revision, 0);
-        }
         for commit in commits {
             live.sums.follow(commit);
-            live.changes += commit.changes.len() as u64;
+        }
+        live.changes = live.changes.saturating_add(changes_of(commits));
+        if let Some(revision) = checkpoint {
+            (live.checkpoint, live.changes) = (revision, 0);
         }
     }
 
@@ -106,9 +114,13 @@ impl LiveDigests {
         let (sums, changes) = fold(store, known, head).await?;
         let mut live = self.live();
         live.sums = sums;
-        live.changes += changes;
+        live.changes = live.changes.saturating_add(changes);
         Ok(())
     }
+}
+
+fn changes_of(commits: &[Commit]) -> u64 {
+    commits.iter().map(|commit| commit.changes.len() as u64).sum()
 }
 
 /// What everything adds up to at the head, which nobody moves meanwhile: the checkpoint, and the log after it.
@@ -134,10 +146,11 @@ async fn fold(store: &dyn Store, from: Sums, head: Revision) -> Result<(Sums, u6
             );
             return Ok((scan(store, head).await?, u64::MAX / 2));
         }
-        for commit in commits.iter().filter(|commit| commit.revision <= head) {
+        let commits: Vec<Commit> = commits.into_iter().filter(|commit| commit.revision <= head).collect();
+        for commit in &commits {
             sums.follow(commit);
-            changes += commit.changes.len() as u64;
         }
+        changes += changes_of(&commits);
     }
     Ok((sums, changes))
 }

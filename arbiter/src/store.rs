@@ -91,7 +91,7 @@ pub(crate) struct Batch {
     pub(crate) requests: Vec<Arc<StoredRequest>>,
     /// The commits, in the order of their revisions, the first being the head's next one.
     pub(crate) commits: Vec<Commit>,
-    /// What everything added up to before the batch, where that is to be kept.
+    /// What everything adds up to after the batch, where that is to be kept.
     pub(crate) checkpoint: Option<Sums>,
 }
 

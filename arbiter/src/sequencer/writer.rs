@@ -315,7 +315,8 @@ impl Writer {
             // Only repeats: their outcomes are on the disk already.
             return Ok(());
         }
-        decided.batch.checkpoint = self.digests.due_checkpoint(self.hub.take_asked_to_keep_less());
+        let is_asked_for = self.hub.take_asked_to_keep_less();
+        decided.batch.checkpoint = self.digests.due_checkpoint(&decided.batch.commits, is_asked_for);
         let span = trace::within(
             || info_span!(target: CALL_TARGET, "arbiter.store.commit", db.operation.name = "COMMIT"),
         );

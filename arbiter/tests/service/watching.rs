@@ -10,8 +10,17 @@ use tonic::Streaming;
 use super::*;
 
 /// Options by which the log is trimmed at once, and nothing stays in memory.
-const TRIMMED: [&str; 6] =
-    ["--log-retention-bytes", "0", "--log-trim-interval-ms", "10", "--watch-buffer-bytes", "0"];
+const TRIMMED: [&str; 8] = [
+    "--log-retention-bytes",
+    "0",
+    "--log-trim-interval-ms",
+    "10",
+    "--watch-buffer-bytes",
+    "0",
+    // The log after the last checkpoint is kept, whatever its age.
+    "--digest-checkpoint-changes",
+    "1",
+];
 
 fn watch(start: Start) -> WatchRequest {
     WatchRequest { start: Some(start), ..WatchRequest::default() }

@@ -103,19 +103,20 @@ async fn a_refused_request_harms_no_other(test: TestStore) {
     let before_1970 = Some(prost_types::Timestamp { seconds: -1, nanos: 0 });
     let requests = [
         request(1, vec![row("c", "a")]),
+        // It is answered at once, and told after the one before it all the same.
+        request(4, vec![row("c", "f"), row("", "f"), row("c", "Not A Slug"), row("c", "f")]),
         request(2, vec![row("c", "b"), row("c", "rare"), row("d", "rare")]),
         request(3, vec![wire::ImportRow { end_time: past, ..row("c", "d") }, row("c", "e")]),
-        request(4, vec![row("c", "f"), row("", "f"), row("c", "Not A Slug"), row("c", "f")]),
         request(5, vec![wire::ImportRow { end_time: before_1970, ..row("c", "h") }]),
         request(6, vec![row("c", "i")]),
     ];
     let answers = import(&running, requests).await;
     assert_eq!(answers.len(), 6);
     assert_eq!((done(&answers[0]).0, done(&answers[5]).0), (2, 3));
-    assert_eq!(rejected(&answers[1]), [(2, "OUT_OF_STOCK")]);
-    assert_eq!(rejected(&answers[2]), [(0, "END_TIME_PASSED")]);
+    assert_eq!(rejected(&answers[2]), [(2, "OUT_OF_STOCK")]);
+    assert_eq!(rejected(&answers[3]), [(0, "END_TIME_PASSED")]);
     let invalid = "INVALID_FIELD";
-    assert_eq!(rejected(&answers[3]), [(1, invalid), (2, invalid), (3, invalid)]);
+    assert_eq!(rejected(&answers[1]), [(1, invalid), (2, invalid), (3, invalid)]);
     assert_eq!(rejected(&answers[4]), [(0, invalid)]);
     let owned = test.store.list(3, &"c".parse().unwrap(), None, 10).await.unwrap();
     assert_eq!(owned.iter().map(|one| one.game_id.as_str()).collect::<Vec<_>>(), ["a", "i"]);
