@@ -2,11 +2,12 @@
 
 mod commit;
 mod log;
+mod page;
 
 use async_trait::async_trait;
 use database::Sqlite;
 use sqlx::sqlite::SqliteRow;
-use sqlx::{Connection, Row, SqliteConnection};
+use sqlx::{AssertSqlSafe, Connection, Row, SqliteConnection};
 use tokio::sync::{MappedMutexGuard, Mutex, MutexGuard};
 use uuid::Uuid;
 
@@ -242,14 +243,14 @@ impl Store for SqliteStore {
         after: Option<&Key>,
         limit: u32,
     ) -> Result<Vec<Entitlement>, StoreError> {
-        let rows = sqlx::query(shared::SNAPSHOT)
+        let row = sqlx::query(AssertSqlSafe(page::as_one_row(shared::SNAPSHOT)))
             .bind(signed(at))
             .bind(after.map_or("", |(customer_id, _)| customer_id.as_str()))
             .bind(after.map_or("", |(_, game_id)| game_id.as_str()))
             .bind(limit)
-            .fetch_all(&self.database.readers)
+            .fetch_one(&self.database.readers)
             .await?;
-        read_all(&rows, read_entitlement)
+        page::read(row.try_get(0)?)
     }
 
     async fn log(&self, after: Revision, limit_batches: u32) -> Result<Vec<Commit>, StoreError> {
