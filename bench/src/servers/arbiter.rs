@@ -27,6 +27,9 @@ pub(crate) struct ArbiterArguments {
     pub(crate) config: arbiter::Config,
 }
 
+/// The most streams of Watch at once.
+const WATCHERS: &str = "2000";
+
 /// Where an arbiter keeps its data.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub(crate) enum Store {
@@ -64,7 +67,8 @@ impl Arbiter {
 
     fn start(url: &str, directory: Option<TempDir>) -> anyhow::Result<Self> {
         // In the environment rather than among the arguments, which everybody on the machine can read.
-        let variables = [("GAMESHELF_ARBITER_DATABASE_URL", url)];
+        // More watchers than by default, since that is one of the things measured.
+        let variables = [("GAMESHELF_ARBITER_DATABASE_URL", url), ("GAMESHELF_ARBITER_WATCHERS", WATCHERS)];
         let mut child = Child::start(&["arbiter", "--exit-on-stdin-close"], &variables)?;
         let address = child.address;
         // It takes connections at once, and answers when its store is open.
