@@ -6,6 +6,8 @@ use std::time::Duration;
 use sqlx::SqlitePool;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
 
+use tokio::task::JoinHandle;
+
 use crate::{Lock, Migrations, OpenError};
 
 /// How an embedded database is opened.
@@ -31,7 +33,61 @@ pub struct Sqlite {
     pub writer: SqlitePool,
     /// Connections that only read, and never wait for the writer.
     pub readers: SqlitePool,
+    carrier: Carrier,
     _lock: Lock,
+}
+
+impl Sqlite {
+    /// Closes every connection. The last one carries the whole log over, so that the next start has nothing to recover.
+    pub async fn close(&self) {
+        self.carrier.close().await;
+        self.readers.close().await;
+        self.writer.close().await;
+    }
+}
+
+/// The pages of the log at which the writer carries it over itself and begins it anew: 128 MiB. Until then each page that was written
+/// again and again is carried over once.
+const LOG_PAGES: &str = "32000";
+/// The time between two carryings beside the writer: what is left for the writer to do is what it wrote in this time.
+const CARRY_INTERVAL: Duration = Duration::from_millis(250);
+
+/// Carries the log over into the database while the writer goes on. A writer that did it all by itself would stand still meanwhile,
+/// above all while the database file is synced. (SQLite, "Write-Ahead Logging", section 2.3.1.)
+#[derive(Debug)]
+struct Carrier {
+    pool: SqlitePool,
+    task: JoinHandle<()>,
+}
+
+impl Carrier {
+    fn start(pool: SqlitePool) -> Self {
+        let connection = pool.clone();
+        let task = tokio::spawn(async move {
+            loop {
+                tokio::time::sleep(CARRY_INTERVAL).await;
+                // PASSIVE waits for nobody: what somebody still reads is carried over another time.
+                let carried = sqlx::query("PRAGMA wal_checkpoint(PASSIVE)").execute(&connection).await;
+                match carried {
+                    Ok(_) => {}
+                    Err(sqlx::Error::PoolClosed) => return,
+                    Err(error) => tracing::warn!(%error, "the log of the database could not be carried over"),
+                }
+            }
+        });
+        Self { pool, task }
+    }
+
+    async fn close(&self) {
+        self.task.abort();
+        self.pool.close().await;
+    }
+}
+
+impl Drop for Carrier {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
 }
 
 /// Opens the database file `path`, makes it and its directory where they are missing, and brings its schema up to date.
@@ -59,19 +115,21 @@ pub async fn open_sqlite(
         .foreign_keys(true)
         .busy_timeout(Duration::from_secs(5))
         .pragma("cache_size", format!("-{}", options.cache_kib))
-        // A page that is written again and again is carried over into the database once in so many pages of the log.
-        .pragma("wal_autocheckpoint", "4000");
+        // The log is carried over beside the writer; the writer itself does what is left when the log is as long as this.
+        .pragma("wal_autocheckpoint", LOG_PAGES);
     let writer = pool(1).connect_with(connect.clone()).await.map_err(|error| OpenError::from_sqlx(&error))?;
     migrations
         .migrator()
         .run(&writer)
         .await
         .map_err(|error| OpenError::from_migration(&error, &migrations))?;
+    let carrier =
+        pool(1).connect_with(connect.clone()).await.map_err(|error| OpenError::from_sqlx(&error))?;
     let readers = pool(options.readers.max(1))
         .connect_with(connect.create_if_missing(false).pragma("query_only", "on"))
         .await
         .map_err(|error| OpenError::from_sqlx(&error))?;
-    Ok(Sqlite { writer, readers, _lock: lock })
+    Ok(Sqlite { writer, readers, carrier: Carrier::start(carrier), _lock: lock })
 }
 
 fn pool(connections: u32) -> SqlitePoolOptions {
@@ -110,6 +168,28 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn the_log_is_carried_over_beside_the_writer() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("data.sqlite");
+        let sqlite = open_sqlite(&path, &SqliteOptions::default(), Migrations(ONE)).await.unwrap();
+        let size = || std::fs::metadata(&path).unwrap().len();
+        let empty = size();
+        // Far less than makes the writer do it.
+        let rows = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 100000)
+             INSERT INTO a SELECT i FROM n";
+        sqlx::query(rows).execute(&sqlite.writer).await.unwrap();
+        let carried = async {
+            while size() <= empty + 100_000 {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(20), carried)
+            .await
+            .expect("nobody closes the database for it");
+        sqlite.close().await;
+    }
+
+    #[tokio::test]
     async fn a_file_in_use_and_a_newer_schema_are_refused() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("data.sqlite");
@@ -117,8 +197,7 @@ mod tests {
             async |migrations| open_sqlite(&path, &SqliteOptions::default(), Migrations(migrations)).await;
         let first = open(TWO).await.unwrap();
         assert!(matches!(open(TWO).await, Err(OpenError::Locked(_))));
-        first.writer.close().await;
-        first.readers.close().await;
+        first.close().await;
         drop(first);
         assert!(matches!(open(ONE).await, Err(OpenError::NewerSchema { found: 2, known: 1 })));
     }

@@ -332,7 +332,6 @@ impl Store for SqliteStore {
         {
             tracing::warn!(%error, "the connection that writes did not close in order");
         }
-        self.database.writer.close().await;
-        self.database.readers.close().await;
+        self.database.close().await;
     }
 }
