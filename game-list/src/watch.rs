@@ -193,10 +193,7 @@ impl Stream {
             Update::Void => {
                 Ok(self.watcher.all(&self.customer_id).await.map_err(Some)?.map(|(page, _)| page))
             }
-            // What is older was in the games that were read.
-            Update::Changed { revision, granted, revoked }
-                if reached(self.shown, revision) && revision != self.shown =>
-            {
+            Update::Changed { revision, granted, revoked } if is_news(revision, self.shown) => {
                 self.shown = revision;
                 self.send(Event::Changes { granted, revoked }).await?;
                 Ok(None)
@@ -217,5 +214,25 @@ impl Stream {
     fn too_slow(&self) -> WatchError {
         let WatchLimits { queue, slow_reader, .. } = self.watcher.limits;
         WatchError::SlowReader { queue, limit_ms: u64::try_from(slow_reader.as_millis()).unwrap_or(u64::MAX) }
+    }
+}
+
+/// Whether a commit is still to be told to a reader who was shown a revision: what is older was in the games that were read.
+fn is_news(revision: Token, shown: Token) -> bool {
+    revision != shown && reached(shown, revision)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_change_that_was_in_the_games_is_not_told_again() {
+        let at = |revision| Token { store_id: uuid::Uuid::from_u128(1), incarnation: 1, revision };
+        assert!(is_news(at(6), at(5)));
+        assert!(!is_news(at(5), at(5)), "it was committed between the subscription and the read");
+        assert!(!is_news(at(4), at(5)));
+        let restored = Token { incarnation: 2, ..at(6) };
+        assert!(!is_news(at(6), restored), "what another incarnation committed is void");
     }
 }

@@ -5,6 +5,7 @@
 mod bad_input;
 mod checking;
 mod commits;
+mod copies;
 mod dependencies;
 mod durability;
 mod editions;
