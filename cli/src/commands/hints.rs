@@ -115,6 +115,8 @@ mod tests {
                 // These pass, and the same request may be sent again, which the failure of a write says.
                 Reason::SlowReader,
                 Reason::TooManyWatchers,
+                // No command reports a copy.
+                Reason::TooManyCopies,
                 Reason::QueueFull,
                 Reason::StoreUnavailable,
                 Reason::OutcomeUnknown,
@@ -126,7 +128,6 @@ mod tests {
                 Reason::PriceChanged,
                 Reason::PaymentDeclined,
                 // No command asks for these.
-                Reason::TooManyCopies,
                 Reason::OrderUnknown,
                 Reason::PaymentUnknown,
                 Reason::PaymentState,

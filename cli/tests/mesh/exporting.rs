@@ -64,10 +64,3 @@ fn a_revision_that_is_not_known_is_refused_and_leaves_no_file() {
     assert_ne!(done.code, 0, "{done:?}");
     assert!(!file.exists());
 }
-
-#[test]
-fn a_mesh_without_copies_says_so() {
-    let mesh = Mesh::start();
-    let copies = mesh.run(&["copies"]).json();
-    assert_eq!((&copies["copies"], &copies["revision"]), (&serde_json::json!([]), &0.into()));
-}

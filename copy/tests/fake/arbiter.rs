@@ -54,28 +54,35 @@ pub(crate) struct FakeArbiter {
 
 impl FakeArbiter {
     /// One that is up and has nothing.
-    pub(crate) async fn start() -> Self {
-        let mut arbiter = Self::down().await;
-        arbiter.go_up();
+    pub(crate) fn start() -> Self {
+        // Its port is never let go of: another test might get it before this one serves.
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        listener.set_nonblocking(true).unwrap();
+        let mut arbiter = Self::at(listener.local_addr().unwrap());
+        arbiter.serve(Some(listener));
         arbiter
     }
 
-    /// One that was never up.
-    pub(crate) async fn down() -> Self {
-        let world = World::new();
-        // The port is free again as soon as the listener is gone: nobody connected to it.
-        let address = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
-        let shared = Shared { world: Arc::new(Mutex::new(world)), changed: watch::Sender::new(()) };
-        Self { shared, address, runtime: None }
+    fn at(address: SocketAddr) -> Self {
+        let world = Arc::new(Mutex::new(World::new()));
+        Self { shared: Shared { world, changed: watch::Sender::new(()) }, address, runtime: None }
     }
 
     /// Serves, on the same port each time.
     pub(crate) fn go_up(&mut self) {
+        self.serve(None);
+    }
+
+    fn serve(&mut self, listener: Option<std::net::TcpListener>) {
         let runtime =
             tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
         let (shared, address) = (self.shared.clone(), self.address);
         let serving = runtime.spawn(async move {
+            let mut bound = listener.map(|listener| TcpListener::from_std(listener).unwrap());
             let listener = loop {
+                if let Some(listener) = bound.take() {
+                    break listener;
+                }
                 // The one before it may be going down still.
                 match TcpListener::bind(address).await {
                     Ok(listener) => break listener,

@@ -53,7 +53,7 @@ fn games(memory: &Memory, customer: &str) -> Vec<(String, u64)> {
 }
 
 async fn follows(follow: Follow) {
-    let arbiter = FakeArbiter::start().await;
+    let arbiter = FakeArbiter::start();
     arbiter.grant("ann", "a");
     let memory = Arc::new(Memory::default());
     let copy = keep(&arbiter, &memory, quick(follow)).await;
@@ -73,7 +73,7 @@ async fn a_copy_in_memory_follows_by_stream_and_by_poll() {
 
 #[tokio::test]
 async fn rows_that_changed_without_a_commit_are_mended() {
-    let arbiter = FakeArbiter::start().await;
+    let arbiter = FakeArbiter::start();
     let head = arbiter.grant("ann", "a");
     let memory = Arc::new(Memory::default());
     let copy = keep(&arbiter, &memory, quick(Follow::Stream)).await;
@@ -92,7 +92,7 @@ async fn the_status_says_why_the_copy_is_built_anew_and_the_old_one_serves_meanw
         (|world| world.commits.truncate(1), RebuildCause::BeyondHead),
         (|world| world.compacted = 3, RebuildCause::Compacted),
     ] {
-        let mut arbiter = FakeArbiter::start().await;
+        let mut arbiter = FakeArbiter::start();
         arbiter.grant("ann", "a");
         let token = arbiter.grant("ann", "b");
         let memory = Arc::new(Memory::default());

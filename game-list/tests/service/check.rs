@@ -67,7 +67,7 @@ fn is_of(customer: &str) -> Vec<u32> {
 on_both_ways! {
     async fn a_row_that_was_flipped_on_disk_is_found_and_mended_and_nothing_else_is_written(follow: &str) {
         let directory = tempdir().unwrap();
-        let arbiter = FakeArbiter::start().await;
+        let arbiter = FakeArbiter::start();
         let game_list = checked(directory.path(), &arbiter, &[follow, SCRUB]).await;
         let mut disk = disk(directory.path()).await;
         for statement in [
@@ -104,7 +104,7 @@ on_both_ways! {
     /// The control of the test above: what mends the row is the check.
     async fn without_the_check_damage_stays(follow: &str) {
         let directory = tempdir().unwrap();
-        let arbiter = FakeArbiter::start().await;
+        let arbiter = FakeArbiter::start();
         arbiter.grant("ann", "x");
         let flags = [follow, SCRUB, "--copy-check=false", "--copy-report-interval-ms=100"];
         let game_list = GameList::start(directory.path(), &arbiter, &flags).await;
@@ -120,7 +120,7 @@ on_both_ways! {
 
     async fn a_row_that_is_missing_and_one_too_many_are_mended(follow: &str) {
         let directory = tempdir().unwrap();
-        let arbiter = FakeArbiter::start().await;
+        let arbiter = FakeArbiter::start();
         let game_list = checked(directory.path(), &arbiter, &[follow, SCRUB]).await;
         damage(directory.path(), "DELETE FROM owned WHERE customer_id = 'bob' AND game_id = 'x'").await;
         damage(
@@ -137,7 +137,7 @@ on_both_ways! {
 
     async fn damage_from_while_the_service_was_down_is_found_after_the_start(follow: &str) {
         let directory = tempdir().unwrap();
-        let arbiter = FakeArbiter::start().await;
+        let arbiter = FakeArbiter::start();
         // With an hour between two partitions, only the reading at the start can find it.
         let flags = [follow, "--copy-scrub-interval-ms=3600000"];
         checked(directory.path(), &arbiter, &flags).await.stop().await;
@@ -149,7 +149,7 @@ on_both_ways! {
 
     async fn commits_that_come_while_a_partition_is_mended_are_applied_after_it(follow: &str) {
         let directory = tempdir().unwrap();
-        let arbiter = FakeArbiter::start().await;
+        let arbiter = FakeArbiter::start();
         let game_list = checked(directory.path(), &arbiter, &[follow, SCRUB]).await;
         arbiter.set(|world| world.holds_snapshot = true);
         damage(directory.path(), "UPDATE owned SET since_revision = 77 WHERE customer_id = 'ann' AND game_id = 'x'").await;
@@ -168,7 +168,7 @@ on_both_ways! {
 
     async fn a_repair_that_fails_is_tried_again_and_commits_are_followed_meanwhile(follow: &str) {
         let directory = tempdir().unwrap();
-        let arbiter = FakeArbiter::start().await;
+        let arbiter = FakeArbiter::start();
         let flags = [follow, SCRUB, "--copy-repair-retry-ms=20", "--outbound-attempts=1"];
         let game_list = checked(directory.path(), &arbiter, &flags).await;
         arbiter.set(|world| world.refuses_parts = true);
@@ -185,7 +185,7 @@ on_both_ways! {
 
     async fn where_more_differs_than_is_mended_the_copy_is_built_anew(follow: &str) {
         let directory = tempdir().unwrap();
-        let arbiter = FakeArbiter::start().await;
+        let arbiter = FakeArbiter::start();
         let flags = [follow, SCRUB, "--copy-repair-partitions=0"];
         let game_list = checked(directory.path(), &arbiter, &flags).await;
         damage(directory.path(), "UPDATE owned SET since_revision = 77 WHERE customer_id = 'ann' AND game_id = 'x'").await;
@@ -196,7 +196,7 @@ on_both_ways! {
 
     async fn the_copy_reports_itself_and_a_report_that_fails_harms_nothing(follow: &str) {
         let directory = tempdir().unwrap();
-        let arbiter = FakeArbiter::start().await;
+        let arbiter = FakeArbiter::start();
         arbiter.set(|world| world.refuses_reports = true);
         let flags = [follow, "--copy-name=shop.eu-1", "--copy-report-interval-ms=100", "--outbound-attempts=1"];
         let game_list = checked(directory.path(), &arbiter, &flags).await;

@@ -39,7 +39,7 @@ async fn state(game_list: &GameList) -> State {
 on_both_ways! {
     async fn the_copy_is_built_and_followed(follow: &str) {
         let directory = tempdir().unwrap();
-        let arbiter = FakeArbiter::start().await;
+        let arbiter = FakeArbiter::start();
         for game in ["tiny-forest", "b", "c"] {
             arbiter.grant("me", game);
         }
@@ -62,7 +62,7 @@ on_both_ways! {
 
     async fn after_a_restart_the_copy_resumes_by_its_token(follow: &str) {
         let directory = tempdir().unwrap();
-        let arbiter = FakeArbiter::start().await;
+        let arbiter = FakeArbiter::start();
         arbiter.grant("me", "a");
         let game_list = GameList::start(directory.path(), &arbiter, &[follow]).await;
         let checkpoint = arbiter.grant("me", "b");
@@ -79,7 +79,7 @@ on_both_ways! {
 
     async fn a_commit_is_never_seen_in_part(follow: &str) {
         let directory = tempdir().unwrap();
-        let arbiter = FakeArbiter::start().await;
+        let arbiter = FakeArbiter::start();
         let game_list = GameList::start(directory.path(), &arbiter, &[follow]).await;
         game_list.shows(arbiter.commit(&[("me", "left-0", true), ("me", "right-0", true)])).await;
         for number in 1..200 {
@@ -104,7 +104,7 @@ on_both_ways! {
     /// the arbiter has, and every state in between was one that the arbiter had.
     async fn nothing_is_lost_across_cuts(follow: &str) {
         let directory = tempdir().unwrap();
-        let mut arbiter = FakeArbiter::start().await;
+        let mut arbiter = FakeArbiter::start();
         for _ in 0..20 {
             commit_at_random(&arbiter);
         }
@@ -143,7 +143,7 @@ on_both_ways! {
 
     async fn a_silent_stream_is_opened_again(follow: &str) {
         let directory = tempdir().unwrap();
-        let arbiter = FakeArbiter::start().await;
+        let arbiter = FakeArbiter::start();
         arbiter.set(|world| world.silent = true);
         let game_list = GameList::start(directory.path(), &arbiter, &[follow, "--stale-stream-ms=50"]).await;
         eventually("the stream is opened again", || arbiter.world().watched.len() > 2).await;

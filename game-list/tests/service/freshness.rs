@@ -29,7 +29,7 @@ async fn serving(game_list: &GameList) -> ServingStatus {
 #[tokio::test]
 async fn with_the_arbiter_gone_the_age_grows_and_is_told() {
     let directory = tempdir().unwrap();
-    let mut arbiter = FakeArbiter::start().await;
+    let mut arbiter = FakeArbiter::start();
     let game_list = GameList::start(directory.path(), &arbiter, &[]).await;
     game_list.shows(arbiter.grant("me", "a")).await;
     let fresh = game_list.list("me", at_most_old(Duration::from_mins(1))).await.unwrap();
@@ -51,7 +51,7 @@ async fn with_the_arbiter_gone_the_age_grows_and_is_told() {
 #[tokio::test]
 async fn an_arbiter_that_does_not_answer_makes_answers_degraded() {
     let directory = tempdir().unwrap();
-    let arbiter = FakeArbiter::start().await;
+    let arbiter = FakeArbiter::start();
     let game_list = GameList::start(directory.path(), &arbiter, &["--probe-overdue-ms=1"]).await;
     // The next question is later than that, so that an answer is overdue most of the time.
     game_list.until("me", |answer| provenance(answer).degraded && age(answer).is_some()).await;
@@ -61,7 +61,7 @@ async fn an_arbiter_that_does_not_answer_makes_answers_degraded() {
 #[tokio::test]
 async fn a_strong_list_comes_from_the_arbiter_or_not_at_all() {
     let directory = tempdir().unwrap();
-    let mut arbiter = FakeArbiter::start().await;
+    let mut arbiter = FakeArbiter::start();
     let game_list = GameList::start(directory.path(), &arbiter, &[]).await;
     game_list.shows(arbiter.grant("me", "a")).await;
     arbiter.set(|world| world.holds_commits = true);
@@ -81,7 +81,7 @@ async fn a_strong_list_comes_from_the_arbiter_or_not_at_all() {
 #[tokio::test]
 async fn a_token_is_met_by_the_copy_or_by_the_arbiter() {
     let directory = tempdir().unwrap();
-    let mut arbiter = FakeArbiter::start().await;
+    let mut arbiter = FakeArbiter::start();
     let game_list = GameList::start(directory.path(), &arbiter, &[]).await;
     let seen = arbiter.grant("me", "a");
     game_list.shows(seen).await;
@@ -103,7 +103,7 @@ async fn a_token_is_met_by_the_copy_or_by_the_arbiter() {
 #[tokio::test]
 async fn a_copy_that_is_too_old_leaves_the_answer_to_the_arbiter() {
     let directory = tempdir().unwrap();
-    let arbiter = FakeArbiter::start().await;
+    let arbiter = FakeArbiter::start();
     let game_list = GameList::start(directory.path(), &arbiter, &[]).await;
     game_list.shows(arbiter.grant("me", "a")).await;
     let list = async |limit| game_list.list("me", at_most_old(limit)).await.unwrap();
@@ -115,7 +115,8 @@ async fn a_copy_that_is_too_old_leaves_the_answer_to_the_arbiter() {
 #[tokio::test]
 async fn before_there_is_a_copy_the_arbiter_is_asked() {
     let directory = tempdir().unwrap();
-    let mut arbiter = FakeArbiter::down().await;
+    let mut arbiter = FakeArbiter::start();
+    arbiter.go_down();
     arbiter.set(|world| world.holds_snapshot = true);
     arbiter.grant("me", "a");
     let game_list = GameList::start(directory.path(), &arbiter, &[]).await;
@@ -133,7 +134,7 @@ async fn before_there_is_a_copy_the_arbiter_is_asked() {
 #[tokio::test]
 async fn a_copy_that_never_heard_of_the_arbiter_has_no_age() {
     let directory = tempdir().unwrap();
-    let mut arbiter = FakeArbiter::start().await;
+    let mut arbiter = FakeArbiter::start();
     let game_list = GameList::start(directory.path(), &arbiter, &[]).await;
     game_list.shows(arbiter.grant("me", "a")).await;
     game_list.stop().await;
@@ -152,7 +153,7 @@ async fn a_copy_that_never_heard_of_the_arbiter_has_no_age() {
 #[tokio::test]
 async fn an_answer_waits_for_the_copy_to_reach_the_token_and_the_arbiter_is_not_asked() {
     let directory = tempdir().unwrap();
-    let arbiter = FakeArbiter::start().await;
+    let arbiter = FakeArbiter::start();
     let game_list = GameList::start(directory.path(), &arbiter, &["--freshness-wait-ms=10000"]).await;
     game_list.shows(arbiter.grant("me", "a")).await;
     arbiter.set(|world| world.holds_commits = true);

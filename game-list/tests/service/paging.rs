@@ -38,7 +38,7 @@ async fn with_five_games(directory: &std::path::Path, arbiter: &FakeArbiter, fla
 #[tokio::test]
 async fn pages_of_the_copy_have_every_game_once() {
     let directory = tempdir().unwrap();
-    let arbiter = FakeArbiter::start().await;
+    let arbiter = FakeArbiter::start();
     let game_list = with_five_games(directory.path(), &arbiter, &[]).await;
     let (mut all, mut token) = (vec![], String::new());
     loop {
@@ -58,7 +58,7 @@ async fn pages_of_the_copy_have_every_game_once() {
 #[tokio::test]
 async fn pages_of_the_arbiter_show_the_revision_of_the_first() {
     let directory = tempdir().unwrap();
-    let mut arbiter = FakeArbiter::start().await;
+    let mut arbiter = FakeArbiter::start();
     let game_list = with_five_games(directory.path(), &arbiter, &["--arbiter-page-size=2"]).await;
     let first = game_list.ask(page("me", "", strong())).await.unwrap();
     arbiter.commit(&[("me", "c", false), ("me", "cc", true)]);
@@ -76,7 +76,7 @@ async fn pages_of_the_arbiter_show_the_revision_of_the_first() {
 #[tokio::test]
 async fn a_page_token_is_for_its_customer_and_its_store() {
     let directory = tempdir().unwrap();
-    let mut arbiter = FakeArbiter::start().await;
+    let mut arbiter = FakeArbiter::start();
     let game_list = with_five_games(directory.path(), &arbiter, &[]).await;
     let token = game_list.ask(page("me", "", any())).await.unwrap().next_page_token;
     for (customer, token) in [("you", token.as_str()), ("me", "x"), ("me", &token[1..]), ("me", "a page")] {
@@ -95,7 +95,7 @@ async fn a_page_token_is_for_its_customer_and_its_store() {
 #[tokio::test]
 async fn every_bad_field_is_named() {
     let directory = tempdir().unwrap();
-    let arbiter = FakeArbiter::start().await;
+    let arbiter = FakeArbiter::start();
     let game_list = with_five_games(directory.path(), &arbiter, &["--page-size-max=3"]).await;
     let too_old = Requirement::AtMostOld(prost_types::Duration { seconds: -1, nanos: 0 });
     let bad = ListGamesRequest { page_size: 4, ..page("", "", too_old) };

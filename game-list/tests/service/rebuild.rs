@@ -28,7 +28,7 @@ on_both_ways! {
     /// A stream that leaves a commit out must not be applied: what is shown would be neither old nor new.
     async fn after_a_gap_the_copy_is_built_anew(follow: &str) {
         let directory = tempdir().unwrap();
-        let arbiter = FakeArbiter::start().await;
+        let arbiter = FakeArbiter::start();
         let game_list = followed(directory.path(), &arbiter, follow).await;
         arbiter.set(|world| {
             world.left_out = Some(3);
@@ -44,7 +44,7 @@ on_both_ways! {
 
     async fn a_bookmark_past_what_was_sent_is_a_gap_too(follow: &str) {
         let directory = tempdir().unwrap();
-        let arbiter = FakeArbiter::start().await;
+        let arbiter = FakeArbiter::start();
         let game_list = followed(directory.path(), &arbiter, follow).await;
         arbiter.set(|world| world.left_out = Some(3));
         game_list.shows(arbiter.grant("me", "left-out")).await;
@@ -55,7 +55,7 @@ on_both_ways! {
 
     async fn a_compacted_history_is_told_by_a_snapshot(follow: &str) {
         let directory = tempdir().unwrap();
-        let mut arbiter = FakeArbiter::start().await;
+        let mut arbiter = FakeArbiter::start();
         let game_list = followed(directory.path(), &arbiter, follow).await;
         arbiter.go_down();
         game_list.until("me", |answer| provenance(answer).degraded).await;
@@ -75,7 +75,7 @@ on_both_ways! {
     async fn of_another_store_the_copy_is_built_anew(follow: &str) {
         for (store, incarnation) in [(2, 1), (1, 2)] {
             let directory = tempdir().unwrap();
-            let mut arbiter = FakeArbiter::start().await;
+            let mut arbiter = FakeArbiter::start();
             let game_list = followed(directory.path(), &arbiter, follow).await;
             arbiter.go_down();
             arbiter.set(|world| {
@@ -95,7 +95,7 @@ on_both_ways! {
 
     async fn a_snapshot_that_was_cut_off_begins_again(follow: &str) {
         let directory = tempdir().unwrap();
-        let arbiter = FakeArbiter::start().await;
+        let arbiter = FakeArbiter::start();
         for game in ["a", "b", "c", "d", "e"] {
             arbiter.grant("me", game);
         }

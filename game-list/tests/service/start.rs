@@ -17,7 +17,8 @@ async fn refused(config: game_list::Config) -> String {
 #[tokio::test]
 async fn a_wrong_catalogue_is_refused_with_its_line() {
     let directory = tempdir().unwrap();
-    let arbiter = FakeArbiter::down().await;
+    let mut arbiter = FakeArbiter::start();
+    arbiter.go_down();
     let config = config(directory.path(), &arbiter, &[]);
     std::fs::write(&config.catalog, "game_id,title\n").unwrap();
     assert!(refused(config.clone()).await.contains("catalog.csv: line 1: the header must be"));
@@ -28,7 +29,7 @@ async fn a_wrong_catalogue_is_refused_with_its_line() {
 #[tokio::test]
 async fn a_copy_in_use_is_refused() {
     let directory = tempdir().unwrap();
-    let arbiter = FakeArbiter::start().await;
+    let arbiter = FakeArbiter::start();
     let first = GameList::start(directory.path(), &arbiter, &[]).await;
     first.shows(arbiter.grant("me", "a")).await;
     let second = refused(config(directory.path(), &arbiter, &["--database-lock-wait-ms=0"])).await;

@@ -65,7 +65,7 @@ fn is(revision: u64, what: &str) -> Told {
 on_both_ways! {
     async fn a_stream_begins_with_all_games_and_tells_each_commit_as_one(follow: &str) {
         let directory = tempdir().unwrap();
-        let arbiter = FakeArbiter::start().await;
+        let arbiter = FakeArbiter::start();
         for game in ["a", "b", "c"] {
             arbiter.grant("me", game);
         }
@@ -86,7 +86,7 @@ on_both_ways! {
 #[tokio::test]
 async fn a_stream_without_news_says_so_with_the_revision_that_the_copy_has_come_to() {
     let directory = tempdir().unwrap();
-    let arbiter = FakeArbiter::start().await;
+    let arbiter = FakeArbiter::start();
     let game_list = GameList::start(directory.path(), &arbiter, &["--watch-unchanged-ms=20"]).await;
     game_list.shows(arbiter.grant("me", "a")).await;
     let mut stream = game_list.watch("me", any()).await.unwrap();
@@ -107,7 +107,7 @@ async fn a_stream_without_news_says_so_with_the_revision_that_the_copy_has_come_
 #[tokio::test]
 async fn nothing_is_lost_or_doubled_between_the_games_and_the_changes() {
     let directory = tempdir().unwrap();
-    let arbiter = FakeArbiter::start().await;
+    let arbiter = FakeArbiter::start();
     let game_list = GameList::start(directory.path(), &arbiter, &[]).await;
     game_list.shows(arbiter.grant("me", "g-0")).await;
     arbiter.set(|world| world.message_commits = 1);
@@ -133,7 +133,7 @@ async fn nothing_is_lost_or_doubled_between_the_games_and_the_changes() {
 #[tokio::test]
 async fn a_rebuilt_copy_sends_all_games_again() {
     let directory = tempdir().unwrap();
-    let mut arbiter = FakeArbiter::start().await;
+    let mut arbiter = FakeArbiter::start();
     let game_list = GameList::start(directory.path(), &arbiter, &[]).await;
     game_list.shows(arbiter.grant("me", "a")).await;
     let mut stream = game_list.watch("me", any()).await.unwrap();
@@ -154,7 +154,7 @@ async fn a_rebuilt_copy_sends_all_games_again() {
 #[tokio::test]
 async fn a_mended_partition_sends_all_games_of_its_customers_again() {
     let directory = tempdir().unwrap();
-    let arbiter = FakeArbiter::start().await;
+    let arbiter = FakeArbiter::start();
     let game_list = GameList::start(directory.path(), &arbiter, &["--copy-scrub-interval-ms=1"]).await;
     arbiter.grant("me", "a");
     game_list.shows(arbiter.grant("other", "b")).await;
@@ -178,7 +178,7 @@ async fn a_mended_partition_sends_all_games_of_its_customers_again() {
 #[tokio::test]
 async fn the_first_message_is_as_fresh_as_asked_for_or_the_stream_is_refused() {
     let directory = tempdir().unwrap();
-    let arbiter = FakeArbiter::start().await;
+    let arbiter = FakeArbiter::start();
     let game_list = GameList::start(directory.path(), &arbiter, &["--freshness-wait-ms=10000"]).await;
     game_list.shows(arbiter.grant("me", "a")).await;
     let token = arbiter.grant("me", "b");
@@ -204,7 +204,7 @@ async fn the_first_message_is_as_fresh_as_asked_for_or_the_stream_is_refused() {
 #[tokio::test]
 async fn one_stream_over_the_limit_is_refused_and_a_closed_one_makes_room() {
     let directory = tempdir().unwrap();
-    let arbiter = FakeArbiter::start().await;
+    let arbiter = FakeArbiter::start();
     let game_list = GameList::start(directory.path(), &arbiter, &["--watch-streams=1"]).await;
     game_list.shows(arbiter.grant("me", "a")).await;
     let mut first = game_list.watch("me", any()).await.unwrap();
@@ -221,7 +221,7 @@ async fn one_stream_over_the_limit_is_refused_and_a_closed_one_makes_room() {
 #[tokio::test]
 async fn a_slow_reader_is_cut_off_and_the_copy_goes_on() {
     let directory = tempdir().unwrap();
-    let arbiter = FakeArbiter::start().await;
+    let arbiter = FakeArbiter::start();
     let flags = ["--watch-queue=1", "--watch-slow-reader-ms=50"];
     let game_list = GameList::start(directory.path(), &arbiter, &flags).await;
     game_list.shows(arbiter.grant("me", "a")).await;
@@ -245,7 +245,7 @@ async fn a_slow_reader_is_cut_off_and_the_copy_goes_on() {
 #[tokio::test]
 async fn a_service_that_stops_ends_its_streams() {
     let directory = tempdir().unwrap();
-    let arbiter = FakeArbiter::start().await;
+    let arbiter = FakeArbiter::start();
     let game_list = GameList::start(directory.path(), &arbiter, &[]).await;
     game_list.shows(arbiter.grant("me", "a")).await;
     let mut stream = game_list.watch("me", any()).await.unwrap();
