@@ -54,6 +54,13 @@ reasons! {
     Unreachable = "UNREACHABLE", Unavailable;
     /// The server has no such method.
     MethodUnknown = "METHOD_UNKNOWN", Unimplemented;
+    /// The server's version does not meet what the caller requires: metadata `service`, `version` and `required`.
+    VersionIncompatible = "VERSION_INCOMPATIBLE", FailedPrecondition;
+    /// What the caller says it requires is not a caret range: metadata `header` and `required`.
+    RequirementMalformed = "REQUIREMENT_MALFORMED", InvalidArgument;
+    /// No instance of the service can be called now: none is known, none meets the requirement, or all of them are
+    /// ejected or unhealthy. Metadata `service`, `required` and `instances`.
+    NoInstance = "NO_INSTANCE", Unavailable;
 }
 
 impl fmt::Display for Reason {

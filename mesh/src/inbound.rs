@@ -3,12 +3,14 @@
 mod config;
 mod cut;
 mod deadline;
+mod describe;
 mod health;
 mod limit;
 mod mend;
 mod panic;
 mod reflection;
 mod trace;
+mod version;
 
 use std::convert::Infallible;
 use std::time::Duration;
@@ -28,13 +30,17 @@ pub use config::InboundConfig;
 pub use health::Health;
 
 use crate::environment::Environment;
+use crate::proto::v1::mesh_service_server::MeshServiceServer;
 use crate::rpc::{Instruments, Side};
+use crate::version::Description;
 use deadline::DeadlineLayer;
+use describe::DescribeService;
 use health::HealthService;
 use limit::LimitLayer;
 use mend::MendLayer;
 use panic::PanicLayer;
 use trace::TraceLayer;
+use version::VersionLayer;
 
 /// How long connections that were cut off may take to be dropped; none of them waits for anything by then.
 const CUT_TIMEOUT: Duration = Duration::from_secs(1);
@@ -59,6 +65,7 @@ pub struct Server {
     environment: Environment,
     health: Health,
     draining: CancellationToken,
+    description: Option<Description>,
 }
 
 impl Server {
@@ -71,7 +78,16 @@ impl Server {
             environment: environment.clone(),
             health: Health::new(),
             draining: CancellationToken::new(),
+            description: None,
         }
+    }
+
+    /// States what the server is: it is told by `gameshelf.mesh.v1`, each answer carries the version, and a caller whose
+    /// stated range the version does not meet is refused with `VERSION_INCOMPATIBLE`.
+    #[must_use]
+    pub fn described(mut self, description: Description) -> Self {
+        self.description = Some(description);
+        self
     }
 
     /// The handle by which the service says that it serves. It begins as not serving.
@@ -130,8 +146,14 @@ impl Server {
 
     fn routes(&self, routes: Routes, descriptors: &[&'static [u8]]) -> Result<Routes, ServeError> {
         let health = HealthService { health: self.health.clone(), service_names: self.service_names.clone() };
-        let routes = routes.add_service(HealthServer::new(health));
-        Ok(reflection::add(routes, &self.service_names, descriptors)?.prepare())
+        let mut routes = routes.add_service(HealthServer::new(health));
+        let (mut names, mut descriptors) = (self.service_names.clone(), descriptors.to_vec());
+        if let Some(description) = &self.description {
+            routes = routes.add_service(MeshServiceServer::new(DescribeService::new(description)));
+            names.push(describe::SERVICE_NAME);
+            descriptors.push(crate::proto::DESCRIPTORS);
+        }
+        Ok(reflection::add(routes, &names, &descriptors)?.prepare())
     }
 
     /// The way of each request, from the top to the bottom, and of its answer back up.
@@ -150,6 +172,9 @@ impl Server {
         ServiceBuilder::new()
             // Outermost, so that what the layers below refuse is seen and measured too.
             .layer(TraceLayer { instruments, random: self.environment.random.clone() })
+            // Around the limit, so that a refusal too tells which version refused; and a caller that cannot use this
+            // version takes no place of one that can.
+            .layer(VersionLayer::new(self.description.as_ref()))
             // Before anything is done for the request: refusing must be cheap.
             .layer(LimitLayer::new(self.config.max_in_flight))
             // Around all that the service does, so that the calls it makes inherit what is left.

@@ -23,7 +23,7 @@ pub(crate) fn is_health(path: &str) -> bool {
 
 /// Whether the path belongs to the protocols by which machines look after a server, and not to its work.
 pub(crate) fn is_infrastructure(path: &str) -> bool {
-    is_health(path) || path.starts_with("/grpc.reflection.")
+    is_health(path) || path.starts_with("/grpc.reflection.") || path.starts_with("/gameshelf.mesh.")
 }
 
 /// The code in headers or trailers, or none when they carry none.
@@ -46,6 +46,7 @@ mod tests {
     #[test]
     fn only_the_protocols_of_machines_are_infrastructure() {
         assert!(is_infrastructure("/grpc.health.v1.Health/Check"));
+        assert!(is_infrastructure("/gameshelf.mesh.v1.MeshService/Describe"));
         assert!(is_infrastructure("/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo"));
         assert!(!is_infrastructure("/package.Service/Method"));
         assert!(!is_health("/grpc.reflection.v1.ServerReflection/ServerReflectionInfo"));

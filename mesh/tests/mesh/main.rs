@@ -9,3 +9,4 @@ mod serving;
 mod streams;
 mod support;
 mod traces;
+mod versions;
