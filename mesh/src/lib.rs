@@ -9,6 +9,7 @@
 pub mod deadline;
 pub mod environment;
 pub mod errors;
+pub mod file;
 pub mod inbound;
 pub mod outbound;
 pub mod process;

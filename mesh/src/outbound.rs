@@ -5,6 +5,7 @@ mod attempt;
 mod backoff;
 mod config;
 mod deadline;
+pub mod discovery;
 mod retry;
 mod size;
 mod trace;
