@@ -6,6 +6,7 @@ mod backoff;
 mod config;
 mod deadline;
 pub mod discovery;
+pub mod dispatch;
 mod retry;
 mod size;
 mod trace;
@@ -24,6 +25,7 @@ use tower::{Service, ServiceBuilder};
 
 pub use address::{Address, AddressError};
 pub use config::OutboundConfig;
+pub use dispatch::{Dispatch, DispatchConfig};
 
 use crate::environment::Environment;
 use crate::rpc::{Instruments, Side};
@@ -58,7 +60,7 @@ impl Outbound {
         let trace = TraceLayer {
             instruments: Instruments::new(Side::Client, environment.clock.clone()),
             peer: peer.clone(),
-            address: address.clone(),
+            address: Some(address.clone()),
         };
         let backoff = Backoff::new(config.backoff_base_ms, config.backoff_max_ms, environment.random.clone());
         let attempt = AttemptLayer { timeout: config.attempt_timeout() };

@@ -19,6 +19,12 @@ pub const VERSION_HEADER: HeaderName = HeaderName::from_static("mesh-version");
 /// The header of a request that tells which versions its caller can use.
 pub const REQUIRES_HEADER: HeaderName = HeaderName::from_static("mesh-requires");
 
+/// The header of an answer, as its caller sees it, that tells which instances were tried and what came of it:
+/// `10.0.0.1:7000@1.0.1=UNAVAILABLE, 10.0.0.2:7000@1.0.0=OK`.
+pub const TRIED_HEADER: HeaderName = HeaderName::from_static(TRIED);
+
+pub(crate) const TRIED: &str = "mesh-tried";
+
 /// A range of versions within one major version: `^1.2` is met by 1.2.0, 1.9.3, and not by 2.0.0. As semantic versions
 /// have it, each minor version before 1.0 counts as a major one: `^0.3` is not met by 0.4.0.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]

@@ -15,7 +15,7 @@ use tower::{Layer, Service};
 
 use crate::errors::{self, Reason};
 use crate::rpc;
-use crate::version::{Description, REQUIRES_HEADER, Requirement, VERSION_HEADER, Version};
+use crate::version::{Description, REQUIRES_HEADER, Requirement, TRIED_HEADER, VERSION_HEADER, Version};
 
 /// Adds the version to answers and refuses callers that cannot use it. Without a version it lets everything through.
 #[derive(Clone, Debug)]
@@ -112,6 +112,8 @@ where
         let refusal =
             stated.as_ref().and_then(|stated| stated.refusal(request.uri().path(), request.headers()));
         let stamp = move |mut response: Response<B>| {
+            // Whom the service asked for this is between it and them. A status that is handed on would tell.
+            response.headers_mut().remove(TRIED_HEADER);
             if let Some(stated) = stated {
                 response.headers_mut().insert(VERSION_HEADER, stated.header.clone());
             }

@@ -3,7 +3,9 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 mod calls;
+mod cluster;
 mod drain;
+mod fallback;
 mod process;
 mod serving;
 mod streams;
