@@ -100,12 +100,12 @@ impl<T> fmt::Debug for Snapshot<T> {
 /// A file that is watched until the last clone is dropped.
 pub struct Watched<T> {
     snapshots: watch::Receiver<Snapshot<T>>,
-    _task: Arc<AbortOnDropHandle<()>>,
+    task: Arc<AbortOnDropHandle<()>>,
 }
 
 impl<T> Clone for Watched<T> {
     fn clone(&self) -> Self {
-        Self { snapshots: self.snapshots.clone(), _task: self._task.clone() }
+        Self { snapshots: self.snapshots.clone(), task: self.task.clone() }
     }
 }
 
@@ -137,7 +137,7 @@ impl<T: Send + Sync + 'static> Watched<T> {
         let value = parsed(&parse, &reader.path, &reader.content)?;
         let (sender, snapshots) = watch::channel(Snapshot { value: Arc::new(value), trouble: None });
         let task = tokio::spawn(keep(reader, parse, sender));
-        Ok(Self { snapshots, _task: Arc::new(AbortOnDropHandle::new(task)) })
+        Ok(Self { snapshots, task: Arc::new(AbortOnDropHandle::new(task)) })
     }
 
     /// The value as it is now.

@@ -8,6 +8,7 @@ mod drain;
 mod fallback;
 mod process;
 mod serving;
+mod storms;
 mod streams;
 mod support;
 mod traces;

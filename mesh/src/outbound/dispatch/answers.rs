@@ -82,7 +82,9 @@ mod tests {
     fn of(answers: &[bool]) -> (Answers, Instant) {
         let now = SystemClock.monotonic();
         let mut all = Answers::new(now);
-        answers.iter().for_each(|succeeded| all.record(*succeeded, now));
+        for succeeded in answers {
+            all.record(*succeeded, now);
+        }
         (all, now)
     }
 

@@ -128,6 +128,10 @@ mod tests {
         BreakerConfig { failures: 3, base: Duration::from_secs(1), max: Duration::from_secs(8) };
     const SECOND: Duration = Duration::from_secs(1);
 
+    fn almost(seconds: u32) -> Duration {
+        seconds * SECOND.mul_f64(0.99)
+    }
+
     fn ejected(now: Instant) -> Breaker {
         let mut breaker = Breaker::new(CONFIG);
         assert_eq!([1, 2, 3].map(|_| breaker.failed(false, 0.0, now)), [false, false, true]);
@@ -153,7 +157,7 @@ mod tests {
         let mut breaker = ejected(now);
         let mut at = now;
         for seconds in [1, 2, 4, 8, 8, 8] {
-            assert_eq!(breaker.permission(at + seconds * SECOND - SECOND / 100), Permission::Open);
+            assert_eq!(breaker.permission(at + almost(seconds)), Permission::Open);
             at += seconds * SECOND;
             assert_eq!(breaker.permission(at), Permission::Probe);
             assert!(breaker.begin(at));
@@ -172,8 +176,8 @@ mod tests {
 
     #[test]
     fn a_probe_that_is_given_up_leaves_its_place_to_another() {
-        let now = SystemClock.monotonic() + SECOND;
-        let mut breaker = ejected(now - SECOND);
+        let began = SystemClock.monotonic();
+        let (mut breaker, now) = (ejected(began), began + SECOND);
         assert!(breaker.begin(now));
         breaker.abandoned(true, now);
         assert!(breaker.begin(now));
@@ -182,13 +186,13 @@ mod tests {
     #[test]
     fn an_instance_that_fails_again_soon_is_ejected_for_longer_and_one_that_was_well_is_not() {
         for (well, expected) in [(SECOND, 2), (9 * SECOND, 1)] {
-            let now = SystemClock.monotonic() + SECOND;
-            let mut breaker = ejected(now - SECOND);
+            let began = SystemClock.monotonic();
+            let (mut breaker, now) = (ejected(began), began + SECOND);
             breaker.begin(now);
             breaker.succeeded(true, now);
             let at = now + well;
             assert_eq!([1, 2, 3].map(|_| breaker.failed(false, 0.0, at)), [false, false, true]);
-            assert_eq!(breaker.permission(at + expected * SECOND - SECOND / 100), Permission::Open);
+            assert_eq!(breaker.permission(at + almost(expected)), Permission::Open);
             assert_eq!(breaker.permission(at + expected * SECOND), Permission::Probe);
         }
     }

@@ -7,9 +7,9 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout};
 use tonic::{Code, Status};
+use tonic_health::pb::HealthCheckRequest;
 use tonic_health::pb::health_check_response::ServingStatus;
 use tonic_health::pb::health_client::HealthClient;
-use tonic_health::pb::{HealthCheckRequest, HealthCheckResponse};
 
 use super::config::DispatchConfig;
 use super::instance::{Condition, Instance};
@@ -77,7 +77,8 @@ impl Follower {
     }
 
     fn learn(&self, condition: Condition) {
-        if self.instance.learn(condition.clone()) {
+        if self.instance.learn(condition) {
+            let condition = self.instance.condition();
             tracing::info!(target: "mesh::dispatch", peer = &*self.name, address = %self.instance.address, ?condition, "an instance");
             self.news.send_replace(());
         }
@@ -99,10 +100,9 @@ impl Follower {
         let mut next = self.in_time(changes.message()).await;
         loop {
             match next {
-                Ok(Some(change)) => self.learn(condition(&change, &description)),
-                Ok(None) => return Ok(()),
+                Ok(Some(change)) => self.learn(condition(change.status(), &description)),
                 Err(status) if status.code() == Code::Unimplemented => return self.poll(description).await,
-                Err(_) => return Ok(()),
+                Ok(None) | Err(_) => return Ok(()),
             }
             next = changes.message().await;
         }
@@ -141,8 +141,8 @@ impl Follower {
     }
 }
 
-fn condition(change: &HealthCheckResponse, description: &Arc<Description>) -> Condition {
-    match change.status() {
+fn condition(status: ServingStatus, description: &Arc<Description>) -> Condition {
+    match status {
         ServingStatus::Serving => Condition::Serving(description.clone()),
         ServingStatus::NotServing | ServingStatus::ServiceUnknown | ServingStatus::Unknown => {
             Condition::NotServing(description.clone())

@@ -94,12 +94,13 @@ mod tests {
             let (mut load, mut now) = new();
             let mut highest = 30 * MS;
             for (latency_ms, passed_ms, succeeded) in seen {
+                let before = load.estimate(now);
                 now += Duration::from_millis(passed_ms);
+                prop_assert!(load.estimate(now) <= before + MS);
                 let latency = Duration::from_millis(latency_ms);
                 highest = highest.max(latency);
                 load.observe(latency, succeeded, now);
                 prop_assert!(load.estimate(now) <= highest + MS);
-                prop_assert!(load.estimate(now) <= load.estimate(now - Duration::from_millis(passed_ms)) + MS);
                 prop_assert!(load.load(3, now) > load.load(2, now));
             }
         }
