@@ -138,8 +138,9 @@ async fn calls_that_nobody_can_take_are_refused_at_once_and_told_why() {
 
 #[tokio::test]
 async fn with_every_instance_failing_half_of_its_calls_the_load_grows_by_no_more_than_the_budget() {
-    let half =
-        |number: usize| std::future::ready(if number % 2 == 0 { Ok(text("")) } else { Err(unavailable()) });
+    let half = |number: usize| {
+        std::future::ready(if number.is_multiple_of(2) { Ok(text("")) } else { Err(unavailable()) })
+    };
     let members = [
         Member::start("1.0.0", half).await,
         Member::start("1.0.0", half).await,
