@@ -44,7 +44,7 @@ reasons! {
     MessageTooLarge = "MESSAGE_TOO_LARGE", InvalidArgument;
     /// The bytes of a message are not a message of the method's type.
     MessageMalformed = "MESSAGE_MALFORMED", InvalidArgument;
-    /// As many requests are in flight as the service allows: metadata `limit`.
+    /// As many requests are in flight, and wait, as the service allows: metadata `limit`, `queue_limit`, `queue_ms`.
     Overloaded = "OVERLOADED", Unavailable;
     /// The deadline passed; what was asked for may or may not have been done. Metadata `timeout_ms`.
     DeadlineExceeded = "DEADLINE_EXCEEDED", DeadlineExceeded;

@@ -127,7 +127,17 @@ impl Server {
             .max_concurrent_streams(self.config.max_streams_per_connection)
             .http2_keepalive_interval(Some(Duration::from_millis(self.config.keepalive_interval_ms)))
             .http2_keepalive_timeout(Some(Duration::from_millis(self.config.keepalive_timeout_ms)))
-            .serve_with_incoming_shutdown(stack, cut::until(incoming, cut.clone()), self.stopping(shutdown));
+            // Only the age: with tonic's own grace it would say nothing when the age is reached, and then break off.
+            .max_connection_age(self.config.connection_age())
+            .serve_with_incoming_shutdown(
+                stack,
+                cut::until(
+                    incoming,
+                    cut.clone(),
+                    self.config.connection_age() + self.config.connection_grace(),
+                ),
+                self.stopping(shutdown),
+            );
         let mut serving = Box::pin(serving);
         tokio::select! {
             served = &mut serving => return Ok(served?),
@@ -175,10 +185,11 @@ impl Server {
             // Around the limit, so that a refusal too tells which version refused; and a caller that cannot use this
             // version takes no place of one that can.
             .layer(VersionLayer::new(self.description.as_ref()))
-            // Before anything is done for the request: refusing must be cheap.
-            .layer(LimitLayer::new(self.config.max_in_flight))
-            // Around all that the service does, so that the calls it makes inherit what is left.
+            // Around all that the service does, so that the calls it makes inherit what is left; and around the queue, so
+            // that waiting counts, and what has waited for too long is dropped from it.
             .layer(DeadlineLayer::new(&self.config))
+            // Before anything is done for the request: refusing must be cheap.
+            .layer(LimitLayer::new(&self.config))
             // Next to tonic's generated code, whose errors it mends.
             .layer(MendLayer)
             // Innermost: a panic unwinds through no layer, and so leaves none in a state between two.

@@ -1,21 +1,30 @@
-//! Connections that can be cut off: what is still open when the drain's time is over ends then.
+//! Connections that can be cut off: what is still open when the drain's time is over, or the connection's own, ends then.
 
 use std::future::Future;
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use futures_util::{Stream, StreamExt};
 use pin_project_lite::pin_project;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
-use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
+use tokio_util::sync::CancellationToken;
 use tonic::transport::server::{Connected, TcpConnectInfo, TcpIncoming};
 
-/// The accepted connections, each of which ends when the token is cancelled.
-pub(super) fn until(incoming: TcpIncoming, cut: CancellationToken) -> impl Stream<Item = io::Result<Cut>> {
-    incoming
-        .map(move |stream| stream.map(|stream| Cut { stream, cut: Box::pin(cut.clone().cancelled_owned()) }))
+/// The accepted connections, each of which ends when the token is cancelled, and at the latest at this age.
+pub(super) fn until(
+    incoming: TcpIncoming,
+    cut: CancellationToken,
+    age: Duration,
+) -> impl Stream<Item = io::Result<Cut>> {
+    incoming.map(move |stream| stream.map(|stream| Cut { stream, cut: Box::pin(end(cut.clone(), age)) }))
+}
+
+async fn end(cut: CancellationToken, age: Duration) {
+    // That the time is over is as good as that the token is cancelled.
+    let _ = tokio::time::timeout(age, cut.cancelled()).await;
 }
 
 pin_project! {
@@ -23,7 +32,7 @@ pin_project! {
     pub(super) struct Cut {
         #[pin]
         stream: TcpStream,
-        cut: Pin<Box<WaitForCancellationFutureOwned>>,
+        cut: Pin<Box<dyn Future<Output = ()> + Send>>,
     }
 }
 

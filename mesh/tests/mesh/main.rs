@@ -6,6 +6,7 @@ mod calls;
 mod cluster;
 mod drain;
 mod fallback;
+mod limits;
 mod process;
 mod serving;
 mod storms;
