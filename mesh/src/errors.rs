@@ -58,6 +58,8 @@ reasons! {
     VersionIncompatible = "VERSION_INCOMPATIBLE", FailedPrecondition;
     /// What the caller says it requires is not a caret range: metadata `header` and `required`.
     RequirementMalformed = "REQUIREMENT_MALFORMED", InvalidArgument;
+    /// What a caller says it has seen is not of the format: metadata `header`.
+    CausalTokensMalformed = "CAUSAL_TOKENS_MALFORMED", InvalidArgument;
     /// No instance of the service can be called now: none is known, none meets the requirement, or all of them are
     /// ejected or unhealthy. Metadata `service`, `required` and `instances`.
     NoInstance = "NO_INSTANCE", Unavailable;

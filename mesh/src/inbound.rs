@@ -1,5 +1,6 @@
 //! Serving: one stack of layers, read top to bottom in [`Server::serve`].
 
+mod causal;
 mod config;
 mod cut;
 mod deadline;
@@ -33,6 +34,7 @@ use crate::environment::Environment;
 use crate::proto::v1::mesh_service_server::MeshServiceServer;
 use crate::rpc::{Instruments, Side};
 use crate::version::Description;
+use causal::CausalLayer;
 use deadline::DeadlineLayer;
 use describe::DescribeService;
 use health::HealthService;
@@ -185,6 +187,8 @@ impl Server {
             // Around the limit, so that a refusal too tells which version refused; and a caller that cannot use this
             // version takes no place of one that can.
             .layer(VersionLayer::new(self.description.as_ref()))
+            // Around the context of the request, which it begins, and to which it listens for the answer.
+            .layer(CausalLayer)
             // Around all that the service does, so that the calls it makes inherit what is left; and around the queue, so
             // that waiting counts, and what has waited for too long is dropped from it.
             .layer(DeadlineLayer::new(&self.config))

@@ -6,6 +6,7 @@
 //! ([`process`]). It knows nothing of any service. Clock, randomness, listener and connector are passed in
 //! ([`environment`]), so that a simulated network can take their place.
 
+pub mod causal;
 pub mod deadline;
 pub mod environment;
 pub mod errors;

@@ -3,6 +3,7 @@
 mod address;
 mod attempt;
 mod backoff;
+mod causal;
 mod config;
 mod deadline;
 pub mod discovery;
@@ -31,6 +32,7 @@ use crate::environment::Environment;
 use crate::rpc::{Instruments, Side};
 use attempt::AttemptLayer;
 use backoff::Backoff;
+use causal::CausalLayer;
 use deadline::DeadlineLayer;
 use retry::RetryLayer;
 use trace::TraceLayer;
@@ -67,6 +69,8 @@ impl Outbound {
         let calls = ServiceBuilder::new()
             // Outermost, so that one span shows the whole call: its attempts, its waits, its outcome.
             .layer(trace.clone())
+            // What was seen is the call's, whichever attempt is answered.
+            .layer(CausalLayer)
             // Above the retries, because the deadline is the caller's and holds for all of them together.
             .layer(DeadlineLayer { timeout: config.timeout() })
             // A peer that restarts is back in a moment; its callers need not know.
@@ -76,6 +80,7 @@ impl Outbound {
             .service(transport.clone());
         let streams = ServiceBuilder::new()
             .layer(trace)
+            .layer(CausalLayer)
             // A stream has no end by itself and is resumed by whoever reads it, from where it was: only its opening
             // is limited.
             .layer(attempt)

@@ -32,6 +32,7 @@ use tower::{Service, ServiceBuilder};
 pub use config::{DispatchConfig, Policy};
 pub use instance::{Condition, InstanceReport};
 
+use super::causal::CausalLayer;
 use super::deadline::{CallDeadline, DeadlineLayer};
 use super::discovery::Discovery;
 use super::retry::buffer;
@@ -97,6 +98,8 @@ impl Dispatch {
         let stack = ServiceBuilder::new()
             // Outermost, so that one span shows the whole call: its attempts, its waits, its outcome.
             .layer(self.trace.clone())
+            // What was seen is the call's, whichever attempt is answered.
+            .layer(CausalLayer)
             // Above the attempts, because the deadline is the caller's and holds for all of them together.
             .layer(DeadlineLayer { timeout: self.config.outbound.timeout() })
             // Chooses an instance for each attempt.
@@ -108,7 +111,10 @@ impl Dispatch {
     /// reader resumes it where it ends.
     #[must_use]
     pub fn streams(&self) -> Streams {
-        let stack = ServiceBuilder::new().layer(self.trace.clone()).service(self.dispatching(Kind::Stream));
+        let stack = ServiceBuilder::new()
+            .layer(self.trace.clone())
+            .layer(CausalLayer)
+            .service(self.dispatching(Kind::Stream));
         Streams { stack: BoxCloneSyncService::new(stack) }
     }
 
