@@ -75,7 +75,7 @@ impl Causal {
         match wire::read(headers) {
             Ok(told) => self.with(|seen| seen.since.merge(&told)),
             Err(status) => {
-                tracing::warn!(why = status.message(), "the causal tokens of an answer cannot be read")
+                tracing::warn!(why = status.message(), "the causal tokens of an answer cannot be read");
             }
         }
     }

@@ -14,16 +14,19 @@ mod trace;
 mod version;
 
 use std::convert::Infallible;
+use std::io;
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures_util::Stream;
 use http::{Request, Response};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tonic::Status;
 use tonic::body::Body;
 use tonic::service::Routes;
-use tonic::transport::server::TcpIncoming;
+use tonic::transport::server::{Connected, TcpIncoming};
 use tonic_health::pb::health_server::HealthServer;
 use tower::{Service, ServiceBuilder};
 
@@ -120,11 +123,27 @@ impl Server {
         descriptors: &[&'static [u8]],
         shutdown: CancellationToken,
     ) -> Result<(), ServeError> {
+        // tonic ignores its own `tcp_nodelay` for a listener that is passed in.
+        let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
+        self.serve_incoming(incoming, routes, descriptors, shutdown).await
+    }
+
+    /// As [`Self::serve`], on connections of any kind: those of a simulated network, say.
+    ///
+    /// # Errors
+    /// When the descriptors are not valid or the transport fails.
+    pub async fn serve_incoming<S>(
+        self,
+        incoming: impl Stream<Item = io::Result<S>>,
+        routes: Routes,
+        descriptors: &[&'static [u8]],
+        shutdown: CancellationToken,
+    ) -> Result<(), ServeError>
+    where
+        S: AsyncRead + AsyncWrite + Connected + Send + Unpin + 'static,
+    {
         let stack = self.stack(self.routes(routes, descriptors)?);
         let cut = CancellationToken::new();
-        let incoming = TcpIncoming::from(listener)
-            // tonic ignores its own `tcp_nodelay` for a listener that is passed in.
-            .with_nodelay(Some(true));
         let serving = tonic::transport::Server::builder()
             .max_concurrent_streams(self.config.max_streams_per_connection)
             .http2_keepalive_interval(Some(Duration::from_millis(self.config.keepalive_interval_ms)))

@@ -9,16 +9,15 @@ use std::time::Duration;
 use futures_util::{Stream, StreamExt};
 use pin_project_lite::pin_project;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
 use tokio_util::sync::CancellationToken;
-use tonic::transport::server::{Connected, TcpConnectInfo, TcpIncoming};
+use tonic::transport::server::Connected;
 
 /// The accepted connections, each of which ends when the token is cancelled, and at the latest at this age.
-pub(super) fn until(
-    incoming: TcpIncoming,
+pub(super) fn until<S>(
+    incoming: impl Stream<Item = io::Result<S>>,
     cut: CancellationToken,
     age: Duration,
-) -> impl Stream<Item = io::Result<Cut>> {
+) -> impl Stream<Item = io::Result<Cut<S>>> {
     incoming.map(move |stream| stream.map(|stream| Cut { stream, cut: Box::pin(end(cut.clone(), age)) }))
 }
 
@@ -29,22 +28,22 @@ async fn end(cut: CancellationToken, age: Duration) {
 
 pin_project! {
     /// A connection that reads its end once it is cut off, whereupon everything on it is dropped.
-    pub(super) struct Cut {
+    pub(super) struct Cut<S> {
         #[pin]
-        stream: TcpStream,
+        stream: S,
         cut: Pin<Box<dyn Future<Output = ()> + Send>>,
     }
 }
 
-impl Connected for Cut {
-    type ConnectInfo = TcpConnectInfo;
+impl<S: Connected> Connected for Cut<S> {
+    type ConnectInfo = S::ConnectInfo;
 
-    fn connect_info(&self) -> TcpConnectInfo {
+    fn connect_info(&self) -> S::ConnectInfo {
         self.stream.connect_info()
     }
 }
 
-impl AsyncRead for Cut {
+impl<S: AsyncRead> AsyncRead for Cut<S> {
     fn poll_read(
         self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -59,7 +58,7 @@ impl AsyncRead for Cut {
     }
 }
 
-impl AsyncWrite for Cut {
+impl<S: AsyncWrite> AsyncWrite for Cut<S> {
     fn poll_write(self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         self.project().stream.poll_write(context, bytes)
     }

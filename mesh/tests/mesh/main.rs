@@ -10,6 +10,7 @@ mod fallback;
 mod limits;
 mod process;
 mod serving;
+mod simulation;
 mod storms;
 mod streams;
 mod support;
