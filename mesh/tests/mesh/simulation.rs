@@ -43,7 +43,7 @@ fn config() -> DispatchConfig {
 fn simulation(seed: u64) -> Sim<'static> {
     let mut sim = Builder::new()
         .rng_seed(seed)
-        .simulation_duration(Duration::from_secs(300))
+        .simulation_duration(Duration::from_mins(5))
         .tick_duration(Duration::from_millis(5))
         .min_message_latency(Duration::from_millis(1))
         .max_message_latency(MAX_LATENCY)
