@@ -17,13 +17,19 @@ pub(crate) fn split(path: &str) -> (&str, &str) {
 }
 
 /// Whether the path is of the health protocol.
-pub(crate) fn is_health(path: &str) -> bool {
+fn is_health(path: &str) -> bool {
     path.starts_with("/grpc.health.")
+}
+
+/// Whether the path is of the protocols by which callers learn whether a server is there and what it is. They must be
+/// answered above all when it is overloaded: a server that seems to be away sends its load to the others.
+pub(crate) fn tells_condition(path: &str) -> bool {
+    is_health(path) || path.starts_with("/gameshelf.mesh.")
 }
 
 /// Whether the path belongs to the protocols by which machines look after a server, and not to its work.
 pub(crate) fn is_infrastructure(path: &str) -> bool {
-    is_health(path) || path.starts_with("/grpc.reflection.") || path.starts_with("/gameshelf.mesh.")
+    tells_condition(path) || path.starts_with("/grpc.reflection.")
 }
 
 /// The code in headers or trailers, or none when they carry none.

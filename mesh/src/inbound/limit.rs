@@ -118,8 +118,7 @@ where
     }
 
     fn call(&mut self, request: Request<Body>) -> Self::Future {
-        // Whether the service is healthy must be told above all when it is overloaded.
-        if rpc::is_health(request.uri().path()) {
+        if rpc::tells_condition(request.uri().path()) {
             return Held::Working { inner: self.inner.call(request), permit: None };
         }
         if let Ok(permit) = self.places.working.clone().try_acquire_owned() {

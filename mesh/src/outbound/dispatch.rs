@@ -75,6 +75,7 @@ impl Dispatch {
         };
         let shared = Shared {
             instances: Instances::follow(&name, discovery.endpoints(), config, environment),
+            requires: requirement.header(),
             requirement: requirement.clone(),
             budget: Budget::new(config),
             environment: environment.clone(),
@@ -194,7 +195,7 @@ impl Dispatching {
             Kind::Stream => self.config.outbound.attempt_timeout(),
         };
         let deadline = parts.extensions.get().map(|CallDeadline(deadline)| *deadline);
-        let requires = self.shared.requirement.header();
+        let requires = self.shared.requires.clone();
         let call = Call { kind: self.kind, parts, body, requires, attempt_timeout, deadline };
         pursue::pursue(&self.shared, policy, call).await
     }

@@ -166,6 +166,23 @@ async fn when_nobody_answers_the_caller_has_what_it_has_instead() {
 }
 
 #[tokio::test]
+async fn whom_a_service_has_tried_is_not_told_to_its_callers() {
+    let failing = Member::failing("1.0.0", Status::unavailable("not now")).await;
+    let dispatch = dispatch(&[&failing], "^1.0", &quick()).await;
+    let next = dispatch.clone();
+    let middle = Echo::new(move |_| {
+        let next = next.clone();
+        // As a service does that hands on what it is told.
+        async move { ask(&next).await.map(Response::into_inner) }
+    });
+    let middle = Peer::start(&InboundConfig::default(), middle).await;
+    assert!(tried(&soon(ask(&dispatch)).await).contains(&failing.authority()));
+    let response = soon(middle.raw(SAY, &[], b"")).await;
+    assert!(response.headers().get("mesh-tried").is_none());
+    assert_eq!(crate::support::status_of(response).await.code(), Code::Unavailable);
+}
+
+#[tokio::test]
 async fn an_instance_is_known_without_traffic_from_its_start_to_its_end() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();

@@ -19,8 +19,10 @@ use faults::Faults;
 use world::{Names, PORT, environment, serve};
 
 const MAX_LATENCY: Duration = Duration::from_millis(10);
-/// How long things go wrong.
+/// How long things begin to go wrong.
 const TROUBLE: Duration = Duration::from_secs(15);
+/// After this, all of them have ended.
+const CALM: Duration = Duration::from_secs(20);
 
 fn config() -> DispatchConfig {
     DispatchConfig {
@@ -77,7 +79,7 @@ impl Log {
 /// Calls until the trouble is over; no call fails and none takes longer than it may, since one instance is well.
 async fn call_on(dispatch: &Dispatch, log: &Log) -> turmoil::Result {
     let began = Instant::now();
-    while began.elapsed() < TROUBLE {
+    while began.elapsed() < CALM {
         let sent = Instant::now();
         let answer = ask(dispatch).await;
         log.answer(&answer);

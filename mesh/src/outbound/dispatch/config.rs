@@ -20,7 +20,7 @@ pub struct DispatchConfig {
     #[arg(value_parser = value_parser!(u64).range(1..=DAY_MS))]
     pub attempt_timeout_ms: u64,
 
-    /// Share of the calls, in percent, that may be attempted once more
+    /// Share of the calls, in percent, that may be attempted once more: one of a whole number of them, 33 for 30
     #[arg(id = "dispatch_budget_percent", long = "dispatch-budget-percent", value_name = "PERCENT")]
     #[arg(env = "GAMESHELF_DISPATCH_BUDGET_PERCENT", default_value_t = 20)]
     #[arg(value_parser = value_parser!(u32).range(0..=100))]

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
+use http::HeaderValue;
 use opentelemetry::metrics::Counter;
 use opentelemetry::{KeyValue, global};
 use tonic::Status;
@@ -21,6 +22,8 @@ use crate::version::{Requirement, Version};
 pub(super) struct Shared {
     pub(super) name: Arc<str>,
     pub(super) requirement: Requirement,
+    /// The requirement as each request tells it.
+    pub(super) requires: HeaderValue,
     pub(super) instances: Instances,
     pub(super) budget: Budget,
     pub(super) environment: Environment,
