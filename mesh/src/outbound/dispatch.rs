@@ -11,6 +11,7 @@ mod follow;
 mod instance;
 mod instances;
 mod load;
+mod meters;
 mod outcome;
 mod pursue;
 mod shared;
@@ -44,7 +45,8 @@ use crate::version::{Requirement, TRIED};
 use attempt::{Call, Kind};
 use budget::Budget;
 use instances::Instances;
-use shared::{Meters, Shared};
+use meters::Meters;
+use shared::Shared;
 
 /// A service by its name and the versions that will do, whatever instances of it there are. Cheap to clone; all clones
 /// share the instances, their connections and the budget.
@@ -83,7 +85,9 @@ impl Dispatch {
             max_message_bytes: config.outbound.max_message_bytes(),
             name,
         };
-        Self { shared: Arc::new(shared), config: Arc::new(config.clone()), policies: Arc::default(), trace }
+        let shared = Arc::new(shared);
+        meters::observe(&shared);
+        Self { shared, config: Arc::new(config.clone()), policies: Arc::default(), trace }
     }
 
     /// Gives a method (`/package.Service/Method`) a policy of its own, for the clients made from now on.
@@ -122,8 +126,7 @@ impl Dispatch {
     /// The instances as they are seen from here, by address.
     #[must_use]
     pub fn instances(&self) -> Vec<InstanceReport> {
-        let known = self.shared.instances.known();
-        known.iter().flat_map(|known| known.iter()).map(|instance| instance.report()).collect()
+        self.shared.instances.reports()
     }
 
     /// Waits until the instances are as the caller wants them, or the time is over; whether they are.

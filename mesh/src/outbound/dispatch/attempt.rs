@@ -57,13 +57,16 @@ impl Call {
         let result = timeout(limit, exchange(transport, request, self.kind)).await;
         let (answer, trailers) = result.unwrap_or_else(|_| (Err(errors::deadline_exceeded(limit)), None));
         let own_timeout = is_own && in_flight.elapsed() + TIMER_TOLERANCE >= limit;
-        let outcome = Outcome::new(answer, trailers.as_ref(), own_timeout);
-        match outcome.verdict.cause {
+        let mut outcome = Outcome::new(answer, trailers.as_ref(), own_timeout);
+        outcome.ejects = match outcome.verdict.cause {
             Some(Cause::Unavailable | Cause::TimedOut) => in_flight.end(Effect::Failed),
             // The caller's time was over, which need not be the instance's fault.
-            None if !is_own && is_timeout(&outcome.answer) => drop(in_flight),
+            None if !is_own && is_timeout(&outcome.answer) => {
+                drop(in_flight);
+                false
+            }
             _ => in_flight.end(Effect::Succeeded),
-        }
+        };
         outcome
     }
 

@@ -187,8 +187,8 @@ impl InFlight {
         self.instance.clock.monotonic().saturating_duration_since(self.began)
     }
 
-    /// Ends the call.
-    pub(super) fn end(mut self, effect: Effect) {
+    /// Ends the call; whether that ejected the instance.
+    pub(super) fn end(mut self, effect: Effect) -> bool {
         self.ended = true;
         let succeeded = effect == Effect::Succeeded;
         let now = self.instance.clock.monotonic();
@@ -202,10 +202,14 @@ impl InFlight {
                 drop(vitals);
                 self.note("the instance answers again and gets calls again");
             }
-        } else if vitals.breaker.failed(self.probe, jitter(&*self.instance.random), now) {
-            drop(vitals);
+            return false;
+        }
+        let ejects = vitals.breaker.failed(self.probe, jitter(&*self.instance.random), now);
+        drop(vitals);
+        if ejects {
             self.note("the instance failed too often in a row and gets no calls for a while");
         }
+        ejects
     }
 
     fn note(&self, what: &str) {

@@ -12,7 +12,7 @@ use tokio_util::task::AbortOnDropHandle;
 
 use super::config::DispatchConfig;
 use super::follow::{Follower, follow};
-use super::instance::{Condition, Instance};
+use super::instance::{Condition, Instance, InstanceReport};
 use crate::environment::Environment;
 use crate::outbound::Address;
 use crate::outbound::discovery::{EndpointStream, Endpoints};
@@ -52,6 +52,11 @@ impl Instances {
 
     pub(super) fn known(&self) -> Known {
         self.known.borrow().clone()
+    }
+
+    /// What is seen of each.
+    pub(super) fn reports(&self) -> Vec<InstanceReport> {
+        self.known().iter().flat_map(|known| known.iter()).map(|instance| instance.report()).collect()
     }
 
     /// Waits until something holds that depends on the instances, or the time is over.

@@ -56,6 +56,8 @@ pub(super) struct Outcome {
     pub(super) verdict: Verdict,
     /// What is told of it.
     pub(super) name: &'static str,
+    /// Whether the instance gets no more calls for a while because of it.
+    pub(super) ejects: bool,
 }
 
 /// What an answer says about going on.
@@ -77,7 +79,7 @@ impl Outcome {
         let cause = status.as_ref().and_then(|status| cause_of(status, own_timeout));
         let pushback = status.as_ref().and_then(pushback_of);
         let name = cause.map_or(code_name(code), Cause::as_str);
-        Self { answer, verdict: Verdict { cause, pushback }, name }
+        Self { answer, verdict: Verdict { cause, pushback }, name, ejects: false }
     }
 }
 

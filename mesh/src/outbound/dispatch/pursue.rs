@@ -137,6 +137,9 @@ impl Course<'_> {
         self.sent += 1;
         self.tried.asked(instance, version, outcome.name);
         self.shared.meters.attempt(&self.call, version, outcome.name, self.sent > 1);
+        if outcome.ejects {
+            self.shared.meters.ejection(version);
+        }
         if let Some(cause) = outcome.verdict.cause {
             self.passed_over.push((instance.clone(), cause));
         }

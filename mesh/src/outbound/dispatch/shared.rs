@@ -1,21 +1,17 @@
 //! What all calls to one service share.
 
-use std::fmt;
 use std::sync::Arc;
 
 use http::HeaderValue;
-use opentelemetry::metrics::Counter;
-use opentelemetry::{KeyValue, global};
 use tonic::Status;
 
-use super::attempt::Call;
 use super::budget::Budget;
 use super::instance::Condition;
 use super::instances::Instances;
+use super::meters::Meters;
 use crate::environment::Environment;
 use crate::errors::{self, Reason};
-use crate::rpc;
-use crate::version::{Requirement, Version};
+use crate::version::Requirement;
 
 /// One service as its callers in this process see it.
 #[derive(Debug)]
@@ -60,68 +56,5 @@ impl Shared {
                 ("ejected_or_tried", ejected.to_string()),
             ],
         )
-    }
-}
-
-/// What the edge to one service is measured with.
-pub(super) struct Meters {
-    peer: Arc<str>,
-    attempts: Counter<u64>,
-    retries: Counter<u64>,
-    exhausted: Counter<u64>,
-}
-
-impl fmt::Debug for Meters {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str("Meters")
-    }
-}
-
-impl Meters {
-    pub(super) fn new(peer: &Arc<str>) -> Self {
-        let meter = global::meter("mesh");
-        let counter = |name, description, unit| {
-            meter.u64_counter(name).with_description(description).with_unit(unit).build()
-        };
-        Self {
-            peer: peer.clone(),
-            attempts: counter(
-                "mesh.client.attempts",
-                "Attempts at calls, by the version that was asked and what came of it.",
-                "{attempt}",
-            ),
-            retries: counter("mesh.client.retries", "Attempts at calls beyond the first.", "{attempt}"),
-            exhausted: counter(
-                "mesh.client.budget.exhausted",
-                "Calls that would have been attempted again, had there been budget.",
-                "{call}",
-            ),
-        }
-    }
-
-    /// An attempt has ended.
-    pub(super) fn attempt(&self, call: &Call, version: &Version, what: &'static str, is_retry: bool) {
-        let mut attributes = self.attributes(call);
-        if is_retry {
-            self.retries.add(1, &attributes);
-        }
-        attributes.push(KeyValue::new("mesh.peer.version", version.to_string()));
-        attributes.push(KeyValue::new("mesh.outcome", what));
-        self.attempts.add(1, &attributes);
-    }
-
-    /// A call gives up for want of budget.
-    pub(super) fn budget_exhausted(&self, call: &Call) {
-        self.exhausted.add(1, &self.attributes(call));
-    }
-
-    fn attributes(&self, call: &Call) -> Vec<KeyValue> {
-        let (service, method) = rpc::split(call.parts.uri.path());
-        vec![
-            KeyValue::new("rpc.system", "grpc"),
-            KeyValue::new("rpc.service", service.to_owned()),
-            KeyValue::new("rpc.method", method.to_owned()),
-            KeyValue::new("peer.service", self.peer.to_string()),
-        ]
     }
 }
