@@ -178,6 +178,20 @@ async fn with_one_of_three_hanging_no_call_fails() {
 }
 
 #[tokio::test]
+async fn an_instance_that_has_no_room_and_says_so_is_not_ejected() {
+    let mut full = unavailable();
+    full.metadata_mut().insert("grpc-retry-pushback-ms", "1".parse().unwrap());
+    let member = Member::start("1.0.0", move |number| {
+        std::future::ready(if number.is_multiple_of(20) { Ok(text("")) } else { Err(full.clone()) })
+    })
+    .await;
+    let dispatch = dispatch(&[&member], "^1.0", &without_probes()).await;
+    soon(many(&dispatch, 1, 10)).await;
+    assert!(!dispatch.instances()[0].is_ejected);
+    assert!(member.asked() >= 10);
+}
+
+#[tokio::test]
 async fn a_slow_instance_gets_few_calls() {
     let slow = Member::start("1.0.0", |_| async {
         tokio::time::sleep(Duration::from_millis(100)).await;

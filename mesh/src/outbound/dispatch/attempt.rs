@@ -1,7 +1,6 @@
 //! One attempt of a call at one instance: what it carries on the wire, its timeout, and what its end says about the
 //! instance.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -13,7 +12,7 @@ use tonic::Status;
 use tonic::body::Body;
 use tower::ServiceExt;
 
-use super::instance::{Effect, Instance};
+use super::instance::{Effect, InFlight};
 use super::outcome::{Answer, Cause, Outcome};
 use crate::deadline::{GRPC_TIMEOUT, timeout_value};
 use crate::version::REQUIRES_HEADER;
@@ -46,19 +45,19 @@ pub(super) struct Call {
 }
 
 impl Call {
-    /// Sends the call to an instance. `previous` is how often it was sent before.
-    pub(super) async fn attempt(&self, instance: &Arc<Instance>, previous: u32) -> Outcome {
+    /// Sends the call to the instance that it was begun with. `previous` is how often it was sent before.
+    pub(super) async fn attempt(&self, in_flight: InFlight, previous: u32) -> Outcome {
         let left = self.left().unwrap_or(Duration::MAX);
         let limit = self.attempt_timeout.min(left);
         let is_own = self.attempt_timeout < left;
-        let in_flight = instance.begin();
         let request = self.request(previous, limit);
-        let transport = instance.transport.clone();
+        let transport = in_flight.instance.transport.clone();
         let result = timeout(limit, exchange(transport, request, self.kind)).await;
         let (answer, trailers) = result.unwrap_or_else(|_| (Err(errors::deadline_exceeded(limit)), None));
         let own_timeout = is_own && in_flight.elapsed() + TIMER_TOLERANCE >= limit;
         let mut outcome = Outcome::new(answer, trailers.as_ref(), own_timeout);
         outcome.ejects = match outcome.verdict.cause {
+            Some(Cause::Unavailable) if outcome.verdict.is_shed => in_flight.end(Effect::Refused),
             Some(Cause::Unavailable | Cause::TimedOut) => in_flight.end(Effect::Failed),
             // The caller's time was over, which need not be the instance's fault.
             None if !is_own && is_timeout(&outcome.answer) => {

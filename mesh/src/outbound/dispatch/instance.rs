@@ -63,8 +63,11 @@ struct Vitals {
 pub(super) enum Effect {
     /// It answered, if only by a refusal.
     Succeeded,
-    /// It was not there, had no room, or did not answer in time.
+    /// It was not there, or did not answer in time.
     Failed,
+    /// It said in time that it has no room now, and when it may have: it is there, and to eject it would only take the
+    /// room away that it has.
+    Refused,
 }
 
 /// One instance of a service.
@@ -140,14 +143,17 @@ impl Instance {
         self.vitals().answers.does_well(self.clock.monotonic())
     }
 
-    /// Begins a call.
-    pub(super) fn begin(self: &Arc<Self>) -> InFlight {
+    /// Begins a call; none where the instance was ejected meanwhile, or another call probes it.
+    pub(super) fn begin(self: &Arc<Self>) -> Option<InFlight> {
         let now = self.clock.monotonic();
         let mut vitals = self.vitals();
+        if vitals.breaker.permission(now) == Permission::Open {
+            return None;
+        }
         vitals.in_flight = vitals.in_flight.saturating_add(1);
         let probe = vitals.breaker.begin(now);
         drop(vitals);
-        InFlight { instance: self.clone(), began: now, probe, ended: false }
+        Some(InFlight { instance: self.clone(), began: now, probe, ended: false })
     }
 
     pub(super) fn report(&self) -> InstanceReport {
@@ -175,7 +181,7 @@ impl Instance {
 /// nothing of whether something would have.
 #[derive(Debug)]
 pub(super) struct InFlight {
-    instance: Arc<Instance>,
+    pub(super) instance: Arc<Instance>,
     began: Instant,
     probe: bool,
     ended: bool,
@@ -195,6 +201,10 @@ impl InFlight {
         let mut vitals = self.instance.vitals();
         vitals.answers.record(succeeded, now);
         vitals.load.observe(now.saturating_duration_since(self.began), succeeded, now);
+        if effect == Effect::Refused {
+            vitals.breaker.abandoned(self.probe, now);
+            return false;
+        }
         if succeeded {
             if vitals.breaker.succeeded(self.probe, now) {
                 // The latencies from when it was not well say nothing any more.

@@ -63,6 +63,8 @@ pub(super) struct Outcome {
 /// What an answer says about going on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Verdict {
+    /// Whether the server itself says, by gRPC's own means, that it has no room now.
+    pub(super) is_shed: bool,
     /// None where the answer is the call's.
     pub(super) cause: Option<Cause>,
     pub(super) pushback: Option<Pushback>,
@@ -79,7 +81,9 @@ impl Outcome {
         let cause = status.as_ref().and_then(|status| cause_of(status, own_timeout));
         let pushback = status.as_ref().and_then(pushback_of);
         let name = cause.map_or(code_name(code), Cause::as_str);
-        Self { answer, verdict: Verdict { cause, pushback }, name, ejects: false }
+        let is_shed = cause == Some(Cause::Unavailable)
+            && status.as_ref().is_some_and(|status| status.metadata().contains_key(PUSHBACK));
+        Self { answer, verdict: Verdict { is_shed, cause, pushback }, name, ejects: false }
     }
 }
 

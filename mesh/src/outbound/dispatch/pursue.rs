@@ -12,7 +12,7 @@ use tokio::time::Instant;
 use super::attempt::Call;
 use super::choice::{Candidate, choose};
 use super::config::Policy;
-use super::instance::Instance;
+use super::instance::{InFlight, Instance};
 use super::outcome::{Answer, Cause, Outcome, Pushback, Verdict};
 use super::shared::Shared;
 use super::tried::Tried;
@@ -38,7 +38,7 @@ pub(super) async fn pursue(shared: &Shared, policy: Policy, call: Call) -> Answe
     };
     let mut last = None;
     loop {
-        let Some((instance, version)) = course.choose().await else {
+        let Some((in_flight, version)) = course.choose().await else {
             let outcome = course.nobody();
             if course.goes_on(outcome.verdict).await {
                 continue;
@@ -47,12 +47,12 @@ pub(super) async fn pursue(shared: &Shared, policy: Policy, call: Call) -> Answe
             return course.end(last.unwrap_or(outcome.answer));
         };
         if let Some(answer) = last.take()
-            && !course.may_send(&instance)
+            && !course.may_send(&in_flight.instance)
         {
             course.tried.add("BUDGET");
             return course.end(answer);
         }
-        let outcome = course.send(&instance, &version).await;
+        let outcome = course.send(in_flight, &version).await;
         if !course.goes_on(outcome.verdict).await {
             return course.end(outcome.answer);
         }
@@ -78,8 +78,8 @@ struct Course<'a> {
 
 impl Course<'_> {
     /// The instance to ask next. Before the first one is known, it is waited for, as long as for an answer.
-    async fn choose(&self) -> Option<(Arc<Instance>, Version)> {
-        if let Some(chosen) = self.pick() {
+    async fn choose(&self) -> Option<(InFlight, Version)> {
+        if let Some(chosen) = self.begin() {
             return Some(chosen);
         }
         if self.shared.instances.is_settled() {
@@ -88,7 +88,18 @@ impl Course<'_> {
         let wait = self.call.attempt_timeout.min(self.call.left().unwrap_or(Duration::MAX));
         let holds = || self.shared.instances.is_settled() || self.pick().is_some();
         self.shared.instances.wait_for(wait, holds).await;
-        self.pick()
+        self.begin()
+    }
+
+    /// Picks an instance and begins the call there, at once: of the calls that want to probe it, one may.
+    fn begin(&self) -> Option<(InFlight, Version)> {
+        loop {
+            let (instance, version) = self.pick()?;
+            // What cannot be begun any more is not picked again.
+            if let Some(in_flight) = instance.begin() {
+                return Some((in_flight, version));
+            }
+        }
     }
 
     fn pick(&self) -> Option<(Arc<Instance>, Version)> {
@@ -132,16 +143,17 @@ impl Course<'_> {
         allowed
     }
 
-    async fn send(&mut self, instance: &Arc<Instance>, version: &Version) -> Outcome {
-        let outcome = self.call.attempt(instance, self.sent).await;
+    async fn send(&mut self, in_flight: InFlight, version: &Version) -> Outcome {
+        let instance = in_flight.instance.clone();
+        let outcome = self.call.attempt(in_flight, self.sent).await;
         self.sent += 1;
-        self.tried.asked(instance, version, outcome.name);
+        self.tried.asked(&instance, version, outcome.name);
         self.shared.meters.attempt(&self.call, version, outcome.name, self.sent > 1);
         if outcome.ejects {
             self.shared.meters.ejection(version);
         }
         if let Some(cause) = outcome.verdict.cause {
-            self.passed_over.push((instance.clone(), cause));
+            self.passed_over.push((instance, cause));
         }
         outcome
     }
