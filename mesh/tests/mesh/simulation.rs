@@ -46,7 +46,7 @@ fn simulation(seed: u64) -> Sim<'static> {
     let mut sim = Builder::new()
         .rng_seed(seed)
         .simulation_duration(Duration::from_mins(5))
-        .tick_duration(Duration::from_millis(5))
+        .tick_duration(Duration::from_millis(10))
         .min_message_latency(Duration::from_millis(1))
         .max_message_latency(MAX_LATENCY)
         .repair_rate(0.2)
