@@ -101,6 +101,15 @@ impl Breaker {
         }
     }
 
+    /// The instance was found again after its connection was lost, as after a restart: what it failed at before says
+    /// little, and the next call may find out.
+    pub(super) fn found_again(&mut self, now: Instant) {
+        if let State::Open { until } = self.state {
+            self.state = State::Open { until: until.min(now) };
+            self.ejections = 0;
+        }
+    }
+
     /// A call was given up before it told anything: another one may be the probe.
     pub(super) fn abandoned(&mut self, probe: bool, now: Instant) {
         if probe && self.state == State::Probing {
@@ -181,6 +190,20 @@ mod tests {
         assert!(breaker.begin(now));
         breaker.abandoned(true, now);
         assert!(breaker.begin(now));
+    }
+
+    #[test]
+    fn an_instance_that_is_found_again_is_probed_at_once() {
+        let began = SystemClock.monotonic();
+        let (mut breaker, now) = (ejected(began), began + SECOND / 10);
+        assert_eq!(breaker.permission(now), Permission::Open);
+        breaker.found_again(now);
+        assert!(breaker.begin(now));
+        // It is not let off the probe, nor while one is out.
+        breaker.found_again(now);
+        assert_eq!(breaker.permission(now), Permission::Open);
+        assert!(breaker.failed(true, 0.0, now));
+        assert_eq!(breaker.permission(now + SECOND), Permission::Probe);
     }
 
     #[test]

@@ -87,6 +87,7 @@ impl Follower {
     /// Asks the instance what it is and follows how it is, until the connection ends.
     async fn session(&self) -> Result<(), Failed> {
         let description = self.describe().await?;
+        self.instance.found_again();
         let mut health = HealthClient::new(self.instance.transport.clone());
         let request = HealthCheckRequest { service: String::new() };
         let opened = self.in_time(health.watch(request)).await.map(tonic::Response::into_inner);

@@ -126,6 +126,11 @@ impl Instance {
         })
     }
 
+    /// It has answered over a new connection.
+    pub(super) fn found_again(&self) {
+        self.vitals().breaker.found_again(self.clock.monotonic());
+    }
+
     /// The version, the load and whether it wants a probe, of an instance that may be called now.
     pub(super) fn available(&self) -> Option<(Version, f64, bool)> {
         let Condition::Serving(description) = &*self.condition.borrow() else { return None };
