@@ -8,6 +8,7 @@ mod cluster;
 mod drain;
 mod fallback;
 mod limits;
+mod metrics;
 mod outages;
 mod process;
 mod serving;
