@@ -7,7 +7,7 @@ use std::time::Duration;
 use mesh::outbound::DispatchConfig;
 use opentelemetry::KeyValue;
 use opentelemetry_sdk::error::OTelSdkResult;
-use opentelemetry_sdk::metrics::data::{AggregatedMetrics, MetricData, ResourceMetrics};
+use opentelemetry_sdk::metrics::data::{AggregatedMetrics, MetricData, ResourceMetrics, ScopeMetrics};
 use opentelemetry_sdk::metrics::exporter::PushMetricExporter;
 use opentelemetry_sdk::metrics::{SdkMeterProvider, Temporality};
 use tonic::Status;
@@ -40,7 +40,7 @@ impl Values {
 
 impl PushMetricExporter for Values {
     async fn export(&self, metrics: &ResourceMetrics) -> OTelSdkResult {
-        for metric in metrics.scope_metrics().flat_map(|scope| scope.metrics()) {
+        for metric in metrics.scope_metrics().flat_map(ScopeMetrics::metrics) {
             match metric.data() {
                 AggregatedMetrics::U64(MetricData::Sum(sum)) => {
                     sum.data_points().for_each(|at| self.note(metric.name(), at.attributes(), at.value()));
