@@ -199,7 +199,9 @@ impl Dispatching {
         };
         let deadline = parts.extensions.get().map(|CallDeadline(deadline)| *deadline);
         let requires = self.shared.requires.clone();
-        let call = Call { kind: self.kind, parts, body, requires, attempt_timeout, deadline };
+        let max_message_bytes = self.shared.max_message_bytes;
+        let call =
+            Call { kind: self.kind, parts, body, requires, attempt_timeout, deadline, max_message_bytes };
         pursue::pursue(&self.shared, policy, call).await
     }
 }

@@ -14,7 +14,7 @@ use tonic::{Code, Request, Response, Status};
 use tonic_types::StatusExt;
 
 use crate::cluster::{Member, ask, dispatch, is_serving, quick, tried, until};
-use crate::support::{Echo, Peer, SAY, Text, soon, text};
+use crate::support::{Echo, FOLLOW, Peer, SAY, Text, soon, text, unary};
 
 /// An instance of 1.0.1 that fails in some way, beside one of 1.0.0 that is well: the call succeeds, and tells why.
 async fn falls_back(newer: Member, config: &DispatchConfig, cause: &str) {
@@ -163,6 +163,25 @@ async fn when_nobody_answers_the_caller_has_what_it_has_instead() {
     let refused = async { Err::<Response<Text>, _>(Status::not_found("no such ticket")) };
     let answer = soon(dispatch.or_else(refused, copy)).await;
     assert_eq!(answer.unwrap_err().code(), Code::NotFound);
+}
+
+#[tokio::test]
+async fn an_answer_over_the_limit_or_without_end_is_told_as_every_message_over_a_limit() {
+    let endless = || futures_util::stream::repeat_with(|| Ok(text("x".repeat(600))));
+    let echo = Echo::new(|_| async { Ok(text("x".repeat(2000))) }).following(endless);
+    let peer = Peer::start_as("1.0.0", &InboundConfig::default(), echo).await;
+    let outbound = OutboundConfig { max_message_bytes: 1024, ..quick().outbound };
+    let config = DispatchConfig { outbound, ..quick() };
+    let list = StaticList::new([peer.address.clone()]);
+    let dispatch = Dispatch::new("echo", &"^1.0".parse().unwrap(), &list, &config, &Environment::system());
+    for path in [SAY, FOLLOW] {
+        let status = soon(unary(dispatch.calls(), path, text(""))).await.unwrap_err();
+        assert_eq!(
+            (status.code(), reason_of(&status)),
+            (Code::InvalidArgument, Some(Reason::MessageTooLarge))
+        );
+        assert_eq!(status.get_details_error_info().unwrap().metadata["limit_bytes"], "1024");
+    }
 }
 
 #[tokio::test]

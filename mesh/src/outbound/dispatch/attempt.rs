@@ -1,12 +1,13 @@
 //! One attempt of a call at one instance: what it carries on the wire, its timeout, and what its end says about the
 //! instance.
 
+use std::error::Error;
 use std::time::Duration;
 
 use bytes::Bytes;
 use http::request::Parts;
-use http::{HeaderName, HeaderValue, Request};
-use http_body_util::{BodyExt, Full};
+use http::{HeaderMap, HeaderName, HeaderValue, Request, Response};
+use http_body_util::{BodyExt, Full, Limited};
 use tokio::time::{Instant, timeout};
 use tonic::Status;
 use tonic::body::Body;
@@ -15,6 +16,7 @@ use tower::ServiceExt;
 use super::instance::{Effect, InFlight};
 use super::outcome::{Answer, Cause, Outcome};
 use crate::deadline::{GRPC_TIMEOUT, timeout_value};
+use crate::outbound::size::PREFIX_BYTES;
 use crate::version::REQUIRES_HEADER;
 use crate::{errors, trace};
 
@@ -42,6 +44,7 @@ pub(super) struct Call {
     pub(super) requires: HeaderValue,
     pub(super) attempt_timeout: Duration,
     pub(super) deadline: Option<Instant>,
+    pub(super) max_message_bytes: usize,
 }
 
 impl Call {
@@ -52,7 +55,7 @@ impl Call {
         let is_own = self.attempt_timeout < left;
         let request = self.request(previous, limit);
         let transport = in_flight.instance.transport.clone();
-        let result = timeout(limit, exchange(transport, request, self.kind)).await;
+        let result = timeout(limit, self.exchange(transport, request)).await;
         let (answer, trailers) = result.unwrap_or_else(|_| (Err(errors::deadline_exceeded(limit)), None));
         let own_timeout = is_own && in_flight.elapsed() + TIMER_TOLERANCE >= limit;
         let mut outcome = Outcome::new(answer, trailers.as_ref(), own_timeout);
@@ -74,6 +77,40 @@ impl Call {
         self.deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()))
     }
 
+    /// The answer, with its trailers where it was waited for to its end. An answer that is lost on its way is as good as
+    /// none, and may come from another instance.
+    async fn exchange<S>(&self, transport: S, request: Request<Body>) -> (Answer, Option<HeaderMap>)
+    where
+        S: tower::Service<Request<Body>, Response = Response<Body>, Error = Status>,
+    {
+        let response = match transport.oneshot(request).await {
+            Ok(response) => response,
+            Err(status) => return (Err(status), None),
+        };
+        if self.kind == Kind::Stream {
+            return (Ok(response), None);
+        }
+        let (head, body) = response.into_parts();
+        // One message is all that is held, whatever the server sends.
+        let limit = self.max_message_bytes.saturating_add(PREFIX_BYTES);
+        match Limited::new(body, limit).collect().await {
+            Ok(body) => {
+                let trailers = body.trailers().cloned();
+                let body = Body::new(body.map_err(|never| match never {}));
+                (Ok(Response::from_parts(head, body)), trailers)
+            }
+            Err(error) => (Err(self.status_of(error)), None),
+        }
+    }
+
+    fn status_of(&self, error: Box<dyn Error + Send + Sync>) -> Status {
+        let limit = self.max_message_bytes;
+        error.downcast::<Status>().map_or_else(
+            |_| errors::message_too_large(format_args!("more than {limit}"), limit),
+            |status| *status,
+        )
+    }
+
     fn request(&self, previous: u32, limit: Duration) -> Request<Body> {
         let body = Body::new(Full::new(self.body.clone()));
         let mut request = Request::from_parts(self.parts.clone(), body);
@@ -93,27 +130,4 @@ impl Call {
 
 fn is_timeout(answer: &Answer) -> bool {
     answer.as_ref().is_err_and(|status| status.code() == tonic::Code::DeadlineExceeded)
-}
-
-/// The answer, with its trailers where it was waited for to its end. An answer that is lost on its way is as good as
-/// none, and may come from another instance.
-async fn exchange<S>(transport: S, request: Request<Body>, kind: Kind) -> (Answer, Option<http::HeaderMap>)
-where
-    S: tower::Service<Request<Body>, Response = http::Response<Body>, Error = Status>,
-{
-    let response = match transport.oneshot(request).await {
-        Ok(response) => response,
-        Err(status) => return (Err(status), None),
-    };
-    if kind == Kind::Stream {
-        return (Ok(response), None);
-    }
-    let (head, body) = response.into_parts();
-    match body.collect().await {
-        Ok(body) => {
-            let trailers = body.trailers().cloned();
-            (Ok(http::Response::from_parts(head, Body::new(body.map_err(|never| match never {})))), trailers)
-        }
-        Err(status) => (Err(status), None),
-    }
 }
