@@ -1,8 +1,10 @@
 //! Where the instances of a service are: a set of addresses that changes with time.
 
+mod config;
 mod dns;
 mod file;
 mod list;
+mod source;
 
 use std::collections::BTreeSet;
 use std::fmt::Debug;
@@ -11,9 +13,11 @@ use std::sync::Arc;
 
 use futures_util::Stream;
 
+pub use config::DiscoveryConfig;
 pub use dns::{Dns, DnsConfig};
 pub use file::{EndpointFile, EndpointFileError};
 pub use list::StaticList;
+pub use source::{Source, SourceError};
 
 use super::Address;
 

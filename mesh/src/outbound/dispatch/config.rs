@@ -6,6 +6,7 @@ use clap::value_parser;
 
 use super::breaker::BreakerConfig;
 use crate::outbound::OutboundConfig;
+use crate::outbound::discovery::DiscoveryConfig;
 
 /// The longest time that can be configured: a day.
 const DAY_MS: u64 = 24 * 60 * 60 * 1000;
@@ -80,6 +81,10 @@ pub struct DispatchConfig {
     #[arg(value_parser = value_parser!(u64).range(1..=DAY_MS))]
     pub health_backoff_max_ms: u64,
 
+    /// How lists of instances are kept up to date.
+    #[command(flatten)]
+    pub discovery: DiscoveryConfig,
+
     /// The settings of all calls.
     #[command(flatten)]
     pub outbound: OutboundConfig,
@@ -120,6 +125,7 @@ impl Default for DispatchConfig {
             max_instances: 64,
             health_interval_ms: 1_000,
             health_backoff_max_ms: 5_000,
+            discovery: DiscoveryConfig::default(),
             outbound: OutboundConfig::default(),
         }
     }
