@@ -1,12 +1,14 @@
 //! What both stacks need to know of a call: its name, its outcome, and how to end its body.
 
 mod observe;
+mod stamp;
 mod until;
 
 use http::HeaderMap;
 use tonic::Code;
 
 pub(crate) use observe::{Instruments, Observation, Observed, Side};
+pub(crate) use stamp::{Stamp, Stamped};
 pub(crate) use until::{Ending, Until, trailers};
 
 const GRPC_STATUS: &str = "grpc-status";

@@ -1,17 +1,15 @@
 //! Takes what the caller has seen from the request, and tells with the answer what was seen in handling it.
 
 use std::convert::Infallible;
-use std::future::{Ready, ready};
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use futures_util::TryFutureExt;
-use futures_util::future::{Either, MapOk};
-use http::{Request, Response};
+use http::{HeaderMap, Request, Response};
 use tonic::body::Body;
 use tower::{Layer, Service};
 
 use crate::causal::Causal;
+use crate::rpc::{Stamp, Stamped};
 
 /// Carries causal tokens in and out.
 #[derive(Clone, Copy, Debug)]
@@ -30,8 +28,18 @@ pub(super) struct Carried<S> {
     inner: S,
 }
 
-/// Adds what was seen to an answer.
-pub(super) type Tell<B> = Box<dyn FnOnce(Response<B>) -> Response<B> + Send>;
+/// Tells what was seen in handling a call; nothing of a call that was refused before.
+pub(super) struct Tell(Option<Arc<Causal>>);
+
+impl Stamp for Tell {
+    fn stamp(&self, headers: &mut HeaderMap) {
+        // What a status that is handed on from a callee carries was noted when it came.
+        headers.remove(crate::causal::HEADER);
+        if let Some(causal) = &self.0 {
+            causal.tell_caller(headers);
+        }
+    }
+}
 
 impl<S, B> Service<Request<Body>> for Carried<S>
 where
@@ -40,7 +48,7 @@ where
 {
     type Response = Response<B>;
     type Error = Infallible;
-    type Future = Either<MapOk<S::Future, Tell<B>>, Ready<Result<Response<B>, Infallible>>>;
+    type Future = Stamped<S::Future, Tell, B>;
 
     fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
         self.inner.poll_ready(context)
@@ -49,16 +57,10 @@ where
     fn call(&mut self, mut request: Request<Body>) -> Self::Future {
         let causal = match Causal::of_request(request.headers()) {
             Ok(causal) => Arc::new(causal),
-            Err(status) => return Either::Right(ready(Ok(status.into_http()))),
+            Err(status) => return Stamped::answered(status.into_http(), &Tell(None)),
         };
         // The layer of the deadline puts it into the context of the request.
         request.extensions_mut().insert(causal.clone());
-        let tell = move |mut response: Response<B>| {
-            // What a status that is handed on from a callee carries was noted when it came.
-            response.headers_mut().remove(crate::causal::HEADER);
-            causal.tell_caller(response.headers_mut());
-            response
-        };
-        Either::Left(self.inner.call(request).map_ok(Box::new(tell)))
+        Stamped::waiting(self.inner.call(request), Tell(Some(causal)))
     }
 }

@@ -2,19 +2,16 @@
 //! may mean something else here.
 
 use std::convert::Infallible;
-use std::future::{Ready, ready};
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use futures_util::TryFutureExt;
-use futures_util::future::{Either, MapOk};
 use http::{HeaderMap, HeaderValue, Request, Response};
 use tonic::Status;
 use tonic::body::Body;
 use tower::{Layer, Service};
 
 use crate::errors::{self, Reason};
-use crate::rpc;
+use crate::rpc::{self, Stamp, Stamped};
 use crate::version::{Description, REQUIRES_HEADER, Requirement, TRIED_HEADER, VERSION_HEADER, Version};
 
 /// Adds the version to answers and refuses callers that cannot use it. Without a version it lets everything through.
@@ -24,7 +21,7 @@ pub(super) struct VersionLayer {
 }
 
 #[derive(Debug)]
-struct Stated {
+pub(super) struct Stated {
     name: String,
     version: Version,
     header: HeaderValue,
@@ -92,7 +89,17 @@ pub(super) struct Versioned<S> {
 }
 
 /// Adds the version to an answer.
-pub(super) type Stamp<B> = Box<dyn FnOnce(Response<B>) -> Response<B> + Send>;
+pub(super) struct Tell(Option<Arc<Stated>>);
+
+impl Stamp for Tell {
+    fn stamp(&self, headers: &mut HeaderMap) {
+        // Whom the service asked for this is between it and them. A status that is handed on would tell.
+        headers.remove(TRIED_HEADER);
+        if let Some(stated) = &self.0 {
+            headers.insert(VERSION_HEADER, stated.header.clone());
+        }
+    }
+}
 
 impl<S, B> Service<Request<Body>> for Versioned<S>
 where
@@ -101,27 +108,18 @@ where
 {
     type Response = Response<B>;
     type Error = Infallible;
-    type Future = Either<MapOk<S::Future, Stamp<B>>, Ready<Result<Response<B>, Infallible>>>;
+    type Future = Stamped<S::Future, Tell, B>;
 
     fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
         self.inner.poll_ready(context)
     }
 
     fn call(&mut self, request: Request<Body>) -> Self::Future {
-        let stated = self.stated.clone();
-        let refusal =
-            stated.as_ref().and_then(|stated| stated.refusal(request.uri().path(), request.headers()));
-        let stamp = move |mut response: Response<B>| {
-            // Whom the service asked for this is between it and them. A status that is handed on would tell.
-            response.headers_mut().remove(TRIED_HEADER);
-            if let Some(stated) = stated {
-                response.headers_mut().insert(VERSION_HEADER, stated.header.clone());
-            }
-            response
-        };
-        match refusal {
-            Some(status) => Either::Right(ready(Ok(stamp(status.into_http())))),
-            None => Either::Left(self.inner.call(request).map_ok(Box::new(stamp))),
+        let tell = Tell(self.stated.clone());
+        let stated = self.stated.as_ref();
+        match stated.and_then(|stated| stated.refusal(request.uri().path(), request.headers())) {
+            Some(status) => Stamped::answered(status.into_http(), &tell),
+            None => Stamped::waiting(self.inner.call(request), tell),
         }
     }
 }
