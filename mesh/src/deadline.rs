@@ -4,10 +4,13 @@
 //! It is kept in a task-local: a task that is spawned does not have it, unless it is carried over with [`scope`].
 
 use std::future::Future;
+use std::sync::Arc;
 use std::time::Duration;
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 use tokio::time::Instant;
+
+use crate::causal::Causal;
 
 /// The header of gRPC that says how long the caller waits.
 pub(crate) const GRPC_TIMEOUT: HeaderName = HeaderName::from_static("grpc-timeout");
@@ -19,6 +22,8 @@ pub(crate) struct RequestContext {
     /// The caller's trace context as it came, for when this process records no spans of its own.
     pub(crate) traceparent: Option<HeaderValue>,
     pub(crate) tracestate: Option<HeaderValue>,
+    /// What the caller has seen, and what is seen for it. A task to which the request is carried over shares it.
+    pub(crate) causal: Arc<Causal>,
 }
 
 tokio::task_local! {

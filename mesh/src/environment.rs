@@ -4,6 +4,7 @@
 use std::fmt::Debug;
 use std::future::Future;
 use std::io;
+use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
@@ -66,6 +67,24 @@ pub trait Connector: Send + Sync + Debug {
     fn connect(&self, host: String, port: u16) -> Connecting;
 }
 
+/// The addresses behind a name.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Resolved {
+    /// The addresses, in no order.
+    pub addresses: Vec<IpAddr>,
+    /// How long the answer holds; none where the resolver does not know.
+    pub ttl: Option<Duration>,
+}
+
+/// The future of a name that is being resolved.
+pub type Resolving = Pin<Box<dyn Future<Output = io::Result<Resolved>> + Send>>;
+
+/// What resolves names.
+pub trait Resolver: Send + Sync + Debug {
+    /// Finds all addresses of a host. Dropping the future gives up.
+    fn resolve(&self, host: String) -> Resolving;
+}
+
 /// What a process takes from the world.
 #[derive(Clone, Debug)]
 pub struct Environment {
@@ -75,13 +94,20 @@ pub struct Environment {
     pub random: Arc<dyn Random>,
     /// What makes connections.
     pub connector: Arc<dyn Connector>,
+    /// What resolves names that stand for several instances.
+    pub resolver: Arc<dyn Resolver>,
 }
 
 impl Environment {
-    /// The real clocks, the operating system's randomness and TCP.
+    /// The real clocks, the operating system's randomness, TCP, and the system's resolver.
     #[must_use]
     pub fn system() -> Self {
-        Self { clock: Arc::new(SystemClock), random: Arc::new(SystemRandom), connector: Arc::new(Tcp) }
+        Self {
+            clock: Arc::new(SystemClock),
+            random: Arc::new(SystemRandom),
+            connector: Arc::new(Tcp),
+            resolver: Arc::new(SystemResolver),
+        }
     }
 }
 
@@ -128,6 +154,19 @@ impl Connector for Tcp {
             // A request is small and is waited for: it must not wait for more bytes to fill a packet.
             stream.set_nodelay(true)?;
             Ok(Box::new(stream) as Box<dyn Io>)
+        })
+    }
+}
+
+/// The system's resolver. It does not tell how long an answer holds.
+#[derive(Clone, Copy, Debug)]
+pub struct SystemResolver;
+
+impl Resolver for SystemResolver {
+    fn resolve(&self, host: String) -> Resolving {
+        Box::pin(async move {
+            let found = tokio::net::lookup_host((host.as_str(), 0)).await?;
+            Ok(Resolved { addresses: found.map(|address| address.ip()).collect(), ttl: None })
         })
     }
 }

@@ -44,7 +44,7 @@ reasons! {
     MessageTooLarge = "MESSAGE_TOO_LARGE", InvalidArgument;
     /// The bytes of a message are not a message of the method's type.
     MessageMalformed = "MESSAGE_MALFORMED", InvalidArgument;
-    /// As many requests are in flight as the service allows: metadata `limit`.
+    /// As many requests are in flight, and wait, as the service allows: metadata `limit`, `queue_limit`, `queue_ms`.
     Overloaded = "OVERLOADED", Unavailable;
     /// The deadline passed; what was asked for may or may not have been done. Metadata `timeout_ms`.
     DeadlineExceeded = "DEADLINE_EXCEEDED", DeadlineExceeded;
@@ -54,6 +54,15 @@ reasons! {
     Unreachable = "UNREACHABLE", Unavailable;
     /// The server has no such method.
     MethodUnknown = "METHOD_UNKNOWN", Unimplemented;
+    /// The server's version does not meet what the caller requires: metadata `service`, `version` and `required`.
+    VersionIncompatible = "VERSION_INCOMPATIBLE", FailedPrecondition;
+    /// What the caller says it requires is not a caret range: metadata `header` and `required`.
+    RequirementMalformed = "REQUIREMENT_MALFORMED", InvalidArgument;
+    /// What a caller says it has seen is not of the format: metadata `header`.
+    CausalTokensMalformed = "CAUSAL_TOKENS_MALFORMED", InvalidArgument;
+    /// No instance of the service can be called now: none is known, none meets the requirement, or all of them are
+    /// ejected or unhealthy. Metadata `service`, `required` and `instances`.
+    NoInstance = "NO_INSTANCE", Unavailable;
 }
 
 impl fmt::Display for Reason {

@@ -1,26 +1,32 @@
 //! Serving: one stack of layers, read top to bottom in [`Server::serve`].
 
+mod causal;
 mod config;
 mod cut;
 mod deadline;
+mod describe;
 mod health;
 mod limit;
 mod mend;
 mod panic;
 mod reflection;
 mod trace;
+mod version;
 
 use std::convert::Infallible;
+use std::io;
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures_util::Stream;
 use http::{Request, Response};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tonic::Status;
 use tonic::body::Body;
 use tonic::service::Routes;
-use tonic::transport::server::TcpIncoming;
+use tonic::transport::server::{Connected, TcpIncoming};
 use tonic_health::pb::health_server::HealthServer;
 use tower::{Service, ServiceBuilder};
 
@@ -28,13 +34,18 @@ pub use config::InboundConfig;
 pub use health::Health;
 
 use crate::environment::Environment;
+use crate::proto::v1::mesh_service_server::MeshServiceServer;
 use crate::rpc::{Instruments, Side};
+use crate::version::Description;
+use causal::CausalLayer;
 use deadline::DeadlineLayer;
+use describe::DescribeService;
 use health::HealthService;
 use limit::LimitLayer;
 use mend::MendLayer;
 use panic::PanicLayer;
 use trace::TraceLayer;
+use version::VersionLayer;
 
 /// How long connections that were cut off may take to be dropped; none of them waits for anything by then.
 const CUT_TIMEOUT: Duration = Duration::from_secs(1);
@@ -59,6 +70,7 @@ pub struct Server {
     environment: Environment,
     health: Health,
     draining: CancellationToken,
+    description: Option<Description>,
 }
 
 impl Server {
@@ -71,7 +83,16 @@ impl Server {
             environment: environment.clone(),
             health: Health::new(),
             draining: CancellationToken::new(),
+            description: None,
         }
+    }
+
+    /// States what the server is: it is told by `gameshelf.mesh.v1`, each answer carries the version, and a caller whose
+    /// stated range the version does not meet is refused with `VERSION_INCOMPATIBLE`.
+    #[must_use]
+    pub fn described(mut self, description: Description) -> Self {
+        self.description = Some(description);
+        self
     }
 
     /// The handle by which the service says that it serves. It begins as not serving.
@@ -102,16 +123,42 @@ impl Server {
         descriptors: &[&'static [u8]],
         shutdown: CancellationToken,
     ) -> Result<(), ServeError> {
+        // tonic ignores its own `tcp_nodelay` for a listener that is passed in.
+        let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
+        self.serve_incoming(incoming, routes, descriptors, shutdown).await
+    }
+
+    /// As [`Self::serve`], on connections of any kind: those of a simulated network, say.
+    ///
+    /// # Errors
+    /// When the descriptors are not valid or the transport fails.
+    pub async fn serve_incoming<S>(
+        self,
+        incoming: impl Stream<Item = io::Result<S>>,
+        routes: Routes,
+        descriptors: &[&'static [u8]],
+        shutdown: CancellationToken,
+    ) -> Result<(), ServeError>
+    where
+        S: AsyncRead + AsyncWrite + Connected + Send + Unpin + 'static,
+    {
         let stack = self.stack(self.routes(routes, descriptors)?);
         let cut = CancellationToken::new();
-        let incoming = TcpIncoming::from(listener)
-            // tonic ignores its own `tcp_nodelay` for a listener that is passed in.
-            .with_nodelay(Some(true));
         let serving = tonic::transport::Server::builder()
             .max_concurrent_streams(self.config.max_streams_per_connection)
             .http2_keepalive_interval(Some(Duration::from_millis(self.config.keepalive_interval_ms)))
             .http2_keepalive_timeout(Some(Duration::from_millis(self.config.keepalive_timeout_ms)))
-            .serve_with_incoming_shutdown(stack, cut::until(incoming, cut.clone()), self.stopping(shutdown));
+            // Only the age: with tonic's own grace it would say nothing when the age is reached, and then break off.
+            .max_connection_age(self.config.connection_age())
+            .serve_with_incoming_shutdown(
+                stack,
+                cut::until(
+                    incoming,
+                    cut.clone(),
+                    self.config.connection_age() + self.config.connection_grace(),
+                ),
+                self.stopping(shutdown),
+            );
         let mut serving = Box::pin(serving);
         tokio::select! {
             served = &mut serving => return Ok(served?),
@@ -130,8 +177,14 @@ impl Server {
 
     fn routes(&self, routes: Routes, descriptors: &[&'static [u8]]) -> Result<Routes, ServeError> {
         let health = HealthService { health: self.health.clone(), service_names: self.service_names.clone() };
-        let routes = routes.add_service(HealthServer::new(health));
-        Ok(reflection::add(routes, &self.service_names, descriptors)?.prepare())
+        let mut routes = routes.add_service(HealthServer::new(health));
+        let (mut names, mut descriptors) = (self.service_names.clone(), descriptors.to_vec());
+        if let Some(description) = &self.description {
+            routes = routes.add_service(MeshServiceServer::new(DescribeService::new(description)));
+            names.push(describe::SERVICE_NAME);
+            descriptors.push(crate::proto::DESCRIPTORS);
+        }
+        Ok(reflection::add(routes, &names, &descriptors)?.prepare())
     }
 
     /// The way of each request, from the top to the bottom, and of its answer back up.
@@ -150,10 +203,16 @@ impl Server {
         ServiceBuilder::new()
             // Outermost, so that what the layers below refuse is seen and measured too.
             .layer(TraceLayer { instruments, random: self.environment.random.clone() })
-            // Before anything is done for the request: refusing must be cheap.
-            .layer(LimitLayer::new(self.config.max_in_flight))
-            // Around all that the service does, so that the calls it makes inherit what is left.
+            // Around the limit, so that a refusal too tells which version refused; and a caller that cannot use this
+            // version takes no place of one that can.
+            .layer(VersionLayer::new(self.description.as_ref()))
+            // Around the context of the request, which it begins, and to which it listens for the answer.
+            .layer(CausalLayer)
+            // Around all that the service does, so that the calls it makes inherit what is left; and around the queue, so
+            // that waiting counts, and what has waited for too long is dropped from it.
             .layer(DeadlineLayer::new(&self.config))
+            // Before anything is done for the request: refusing must be cheap.
+            .layer(LimitLayer::new(&self.config))
             // Next to tonic's generated code, whose errors it mends.
             .layer(MendLayer)
             // Innermost: a panic unwinds through no layer, and so leaves none in a state between two.

@@ -3,8 +3,11 @@
 mod address;
 mod attempt;
 mod backoff;
+mod causal;
 mod config;
 mod deadline;
+pub mod discovery;
+pub mod dispatch;
 mod retry;
 mod size;
 mod trace;
@@ -23,11 +26,13 @@ use tower::{Service, ServiceBuilder};
 
 pub use address::{Address, AddressError};
 pub use config::OutboundConfig;
+pub use dispatch::{Dispatch, DispatchConfig};
 
 use crate::environment::Environment;
 use crate::rpc::{Instruments, Side};
 use attempt::AttemptLayer;
 use backoff::Backoff;
+use causal::CausalLayer;
 use deadline::DeadlineLayer;
 use retry::RetryLayer;
 use trace::TraceLayer;
@@ -57,13 +62,15 @@ impl Outbound {
         let trace = TraceLayer {
             instruments: Instruments::new(Side::Client, environment.clock.clone()),
             peer: peer.clone(),
-            address: address.clone(),
+            address: Some(address.clone()),
         };
         let backoff = Backoff::new(config.backoff_base_ms, config.backoff_max_ms, environment.random.clone());
         let attempt = AttemptLayer { timeout: config.attempt_timeout() };
         let calls = ServiceBuilder::new()
             // Outermost, so that one span shows the whole call: its attempts, its waits, its outcome.
             .layer(trace.clone())
+            // What was seen is the call's, whichever attempt is answered.
+            .layer(CausalLayer)
             // Above the retries, because the deadline is the caller's and holds for all of them together.
             .layer(DeadlineLayer { timeout: config.timeout() })
             // A peer that restarts is back in a moment; its callers need not know.
@@ -73,6 +80,7 @@ impl Outbound {
             .service(transport.clone());
         let streams = ServiceBuilder::new()
             .layer(trace)
+            .layer(CausalLayer)
             // A stream has no end by itself and is resumed by whoever reads it, from where it was: only its opening
             // is limited.
             .layer(attempt)

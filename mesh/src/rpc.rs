@@ -1,12 +1,14 @@
 //! What both stacks need to know of a call: its name, its outcome, and how to end its body.
 
 mod observe;
+mod stamp;
 mod until;
 
 use http::HeaderMap;
 use tonic::Code;
 
 pub(crate) use observe::{Instruments, Observation, Observed, Side};
+pub(crate) use stamp::{Stamp, Stamped};
 pub(crate) use until::{Ending, Until, trailers};
 
 const GRPC_STATUS: &str = "grpc-status";
@@ -17,13 +19,19 @@ pub(crate) fn split(path: &str) -> (&str, &str) {
 }
 
 /// Whether the path is of the health protocol.
-pub(crate) fn is_health(path: &str) -> bool {
+fn is_health(path: &str) -> bool {
     path.starts_with("/grpc.health.")
+}
+
+/// Whether the path is of the protocols by which callers learn whether a server is there and what it is. They must be
+/// answered above all when it is overloaded: a server that seems to be away sends its load to the others.
+pub(crate) fn tells_condition(path: &str) -> bool {
+    is_health(path) || path.starts_with("/gameshelf.mesh.")
 }
 
 /// Whether the path belongs to the protocols by which machines look after a server, and not to its work.
 pub(crate) fn is_infrastructure(path: &str) -> bool {
-    is_health(path) || path.starts_with("/grpc.reflection.")
+    tells_condition(path) || path.starts_with("/grpc.reflection.")
 }
 
 /// The code in headers or trailers, or none when they carry none.
@@ -46,6 +54,7 @@ mod tests {
     #[test]
     fn only_the_protocols_of_machines_are_infrastructure() {
         assert!(is_infrastructure("/grpc.health.v1.Health/Check"));
+        assert!(is_infrastructure("/gameshelf.mesh.v1.MeshService/Describe"));
         assert!(is_infrastructure("/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo"));
         assert!(!is_infrastructure("/package.Service/Method"));
         assert!(!is_health("/grpc.reflection.v1.ServerReflection/ServerReflectionInfo"));

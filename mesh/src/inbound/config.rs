@@ -11,11 +11,35 @@ const DAY_MS: u64 = 24 * 60 * 60 * 1000;
 #[derive(clap::Args, Clone, Debug)]
 #[command(next_help_heading = "Serving")]
 pub struct InboundConfig {
-    /// Requests that may be worked on at once; one more is refused at once with UNAVAILABLE
+    /// Requests that may be worked on at once; one more waits, or is refused with UNAVAILABLE
     #[arg(id = "inbound_max_in_flight", long = "inbound-max-in-flight", value_name = "COUNT")]
     #[arg(env = "GAMESHELF_INBOUND_MAX_IN_FLIGHT", default_value_t = 2_048)]
     #[arg(value_parser = value_parser!(u32).range(1..=1_000_000))]
     pub max_in_flight: u32,
+
+    /// Requests that may wait to be worked on; one more is refused at once with UNAVAILABLE
+    #[arg(id = "inbound_max_queued", long = "inbound-max-queued", value_name = "COUNT")]
+    #[arg(env = "GAMESHELF_INBOUND_MAX_QUEUED", default_value_t = 256)]
+    #[arg(value_parser = value_parser!(u32).range(0..=1_000_000))]
+    pub max_queued: u32,
+
+    /// Time that a request may wait to be worked on; then it is refused with UNAVAILABLE
+    #[arg(id = "inbound_max_queue_ms", long = "inbound-max-queue-ms", value_name = "MS")]
+    #[arg(env = "GAMESHELF_INBOUND_MAX_QUEUE_MS", default_value_t = 50)]
+    #[arg(value_parser = value_parser!(u64).range(0..=DAY_MS))]
+    pub max_queue_ms: u64,
+
+    /// Age at which a connection is ended: its caller makes a new one, perhaps to another instance
+    #[arg(id = "inbound_connection_age_ms", long = "inbound-connection-age-ms", value_name = "MS")]
+    #[arg(env = "GAMESHELF_INBOUND_CONNECTION_AGE_MS", default_value_t = 60 * 60 * 1000)]
+    #[arg(value_parser = value_parser!(u64).range(1..=30 * DAY_MS))]
+    pub connection_age_ms: u64,
+
+    /// Time that what is still open on a connection of that age is given to end by itself
+    #[arg(id = "inbound_connection_grace_ms", long = "inbound-connection-grace-ms", value_name = "MS")]
+    #[arg(env = "GAMESHELF_INBOUND_CONNECTION_GRACE_MS", default_value_t = 60_000)]
+    #[arg(value_parser = value_parser!(u64).range(0..=30 * DAY_MS))]
+    pub connection_grace_ms: u64,
 
     /// Largest message that is received
     #[arg(id = "inbound_max_message_bytes", long = "inbound-max-message-bytes", value_name = "BYTES")]
@@ -77,12 +101,24 @@ impl InboundConfig {
     pub fn drain_timeout(&self) -> Duration {
         Duration::from_millis(self.drain_timeout_ms)
     }
+
+    pub(super) fn connection_age(&self) -> Duration {
+        Duration::from_millis(self.connection_age_ms)
+    }
+
+    pub(super) fn connection_grace(&self) -> Duration {
+        Duration::from_millis(self.connection_grace_ms)
+    }
 }
 
 impl Default for InboundConfig {
     fn default() -> Self {
         Self {
             max_in_flight: 2_048,
+            max_queued: 256,
+            max_queue_ms: 50,
+            connection_age_ms: 60 * 60 * 1000,
+            connection_grace_ms: 60_000,
             max_message_bytes: 4 * 1024 * 1024,
             default_deadline_ms: 10_000,
             max_deadline_ms: 60_000,

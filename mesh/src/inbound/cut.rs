@@ -1,41 +1,49 @@
-//! Connections that can be cut off: what is still open when the drain's time is over ends then.
+//! Connections that can be cut off: what is still open when the drain's time is over, or the connection's own, ends then.
 
 use std::future::Future;
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use futures_util::{Stream, StreamExt};
 use pin_project_lite::pin_project;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
-use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
-use tonic::transport::server::{Connected, TcpConnectInfo, TcpIncoming};
+use tokio_util::sync::CancellationToken;
+use tonic::transport::server::Connected;
 
-/// The accepted connections, each of which ends when the token is cancelled.
-pub(super) fn until(incoming: TcpIncoming, cut: CancellationToken) -> impl Stream<Item = io::Result<Cut>> {
-    incoming
-        .map(move |stream| stream.map(|stream| Cut { stream, cut: Box::pin(cut.clone().cancelled_owned()) }))
+/// The accepted connections, each of which ends when the token is cancelled, and at the latest at this age.
+pub(super) fn until<S>(
+    incoming: impl Stream<Item = io::Result<S>>,
+    cut: CancellationToken,
+    age: Duration,
+) -> impl Stream<Item = io::Result<Cut<S>>> {
+    incoming.map(move |stream| stream.map(|stream| Cut { stream, cut: Box::pin(end(cut.clone(), age)) }))
+}
+
+async fn end(cut: CancellationToken, age: Duration) {
+    // That the time is over is as good as that the token is cancelled.
+    let _ = tokio::time::timeout(age, cut.cancelled()).await;
 }
 
 pin_project! {
     /// A connection that reads its end once it is cut off, whereupon everything on it is dropped.
-    pub(super) struct Cut {
+    pub(super) struct Cut<S> {
         #[pin]
-        stream: TcpStream,
-        cut: Pin<Box<WaitForCancellationFutureOwned>>,
+        stream: S,
+        cut: Pin<Box<dyn Future<Output = ()> + Send>>,
     }
 }
 
-impl Connected for Cut {
-    type ConnectInfo = TcpConnectInfo;
+impl<S: Connected> Connected for Cut<S> {
+    type ConnectInfo = S::ConnectInfo;
 
-    fn connect_info(&self) -> TcpConnectInfo {
+    fn connect_info(&self) -> S::ConnectInfo {
         self.stream.connect_info()
     }
 }
 
-impl AsyncRead for Cut {
+impl<S: AsyncRead> AsyncRead for Cut<S> {
     fn poll_read(
         self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -50,7 +58,7 @@ impl AsyncRead for Cut {
     }
 }
 
-impl AsyncWrite for Cut {
+impl<S: AsyncWrite> AsyncWrite for Cut<S> {
     fn poll_write(self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         self.project().stream.poll_write(context, bytes)
     }

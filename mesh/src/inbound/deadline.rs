@@ -11,7 +11,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{HeaderMap, Request, Response};
+use http::{Request, Response};
 use pin_project_lite::pin_project;
 use tokio::task::futures::TaskLocalFuture;
 use tokio::time::{Instant, Sleep};
@@ -69,7 +69,7 @@ where
         let asked = timeout_of(request.headers());
         let timeout = asked.map_or(self.layer.default, |asked| asked.min(self.layer.max));
         let now = Instant::now();
-        let context = context_of(request.headers(), now + timeout);
+        let context = context_of(&request, now + timeout);
         Limited {
             inner: REQUEST.scope(context, self.inner.call(request)),
             expiry: Expiry::new(now, timeout),
@@ -80,11 +80,13 @@ where
     }
 }
 
-fn context_of(headers: &HeaderMap, deadline: Instant) -> RequestContext {
+fn context_of(request: &Request<Body>, deadline: Instant) -> RequestContext {
+    let headers = request.headers();
     RequestContext {
         deadline: Some(deadline),
         traceparent: headers.get("traceparent").cloned(),
         tracestate: headers.get("tracestate").cloned(),
+        causal: request.extensions().get().cloned().unwrap_or_default(),
     }
 }
 

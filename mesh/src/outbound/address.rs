@@ -6,7 +6,7 @@ use std::str::FromStr;
 use http::Uri;
 
 /// A peer's address: `host:port` or `http://host:port`. It is a plain HTTP/2 address; nothing is resolved yet.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Address {
     host: String,
     port: u16,
@@ -43,7 +43,13 @@ impl fmt::Display for Address {
 
 impl From<std::net::SocketAddr> for Address {
     fn from(address: std::net::SocketAddr) -> Self {
-        Self { host: address.ip().to_string(), port: address.port() }
+        Self::from((address.ip(), address.port()))
+    }
+}
+
+impl From<(std::net::IpAddr, u16)> for Address {
+    fn from((ip, port): (std::net::IpAddr, u16)) -> Self {
+        Self { host: ip.to_string(), port }
     }
 }
 

@@ -155,7 +155,7 @@ fn unavailable(answer: &Result<Response<Body>, Status>) -> Option<Status> {
 }
 
 /// The whole request, which is one message with its prefix.
-async fn buffer(mut body: Body, max_message_bytes: usize) -> Result<Bytes, Status> {
+pub(super) async fn buffer(mut body: Body, max_message_bytes: usize) -> Result<Bytes, Status> {
     let limit = max_message_bytes.saturating_add(PREFIX_BYTES);
     let mut buffered = BytesMut::new();
     while let Some(frame) = body.frame().await {

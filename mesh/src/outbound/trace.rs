@@ -19,7 +19,8 @@ use crate::rpc::{self, Instruments, Observed};
 pub(super) struct TraceLayer {
     pub(super) instruments: Instruments,
     pub(super) peer: Arc<str>,
-    pub(super) address: Address,
+    /// None where the peer is not one address but a set of instances.
+    pub(super) address: Option<Address>,
 }
 
 impl<S> Layer<S> for TraceLayer {
@@ -82,8 +83,8 @@ impl TraceLayer {
             rpc.service = service,
             rpc.method = method,
             peer.service = &*self.peer,
-            server.address = self.address.host(),
-            server.port = self.address.port(),
+            server.address = self.address.as_ref().map(Address::host),
+            server.port = self.address.as_ref().map(Address::port),
             rpc.grpc.status_code = field::Empty,
             error.type = field::Empty,
             otel.status_code = field::Empty,

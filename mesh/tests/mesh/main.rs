@@ -3,9 +3,18 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 mod calls;
+mod causal;
+mod cluster;
 mod drain;
+mod fallback;
+mod limits;
+mod metrics;
+mod outages;
 mod process;
 mod serving;
+mod simulation;
+mod storms;
 mod streams;
 mod support;
 mod traces;
+mod versions;

@@ -8,6 +8,7 @@ use clap::Parser;
 use mesh::inbound::{InboundConfig, Server};
 use mesh::outbound::{Address, Outbound, OutboundConfig};
 use mesh::process::{EXIT_CONFIGURATION, EXIT_FAILURE, Failure, ProcessConfig, run_service};
+use mesh::version::{Description, Version};
 use opentelemetry_proto::tonic::collector::metrics::v1::metrics_service_server::{
     MetricsService, MetricsServiceServer,
 };
@@ -41,6 +42,9 @@ struct Arguments {
     /// Do not stop when told to.
     #[arg(long)]
     stuck: bool,
+    /// State this version.
+    #[arg(long)]
+    described: Option<Version>,
 }
 
 #[test]
@@ -55,6 +59,10 @@ fn child() {
         }
         let shutdown = if stuck { CancellationToken::new() } else { shutdown };
         let server = Server::new(&[SERVICE], &InboundConfig::default(), &environment);
+        let server = match arguments.described {
+            Some(version) => server.described(Description::new("echo", version)),
+            None => server,
+        };
         server.health().set_serving(true);
         Ok(server.serve(listener, Routes::new(Echo::plain()), &[], shutdown).await?)
     });
@@ -63,13 +71,13 @@ fn child() {
 }
 
 /// A child that is killed with the test.
-struct Process {
+pub(crate) struct Process {
     child: Child,
     stderr: BufReader<ChildStderr>,
 }
 
 impl Process {
-    fn start(arguments: &str, variables: &[(&str, &str)]) -> Self {
+    pub(crate) fn start(arguments: &str, variables: &[(&str, &str)]) -> Self {
         let mut child = Command::new(std::env::current_exe().unwrap())
             .args(["process::child", "--exact", "--ignored", "--nocapture"])
             .env(ARGUMENTS, arguments)
@@ -86,7 +94,7 @@ impl Process {
     }
 
     /// Waits until it listens, and gives its address.
-    fn address(&mut self) -> Address {
+    pub(crate) fn address(&mut self) -> Address {
         let line = self.line_with("listening");
         let (_, address) = line.split_once("address=").unwrap();
         address.trim().parse().unwrap()
@@ -101,7 +109,7 @@ impl Process {
         line
     }
 
-    fn signal(&self, name: &str) {
+    pub(crate) fn signal(&self, name: &str) {
         let pid = self.child.id().to_string();
         assert!(Command::new("kill").args([name, &pid]).status().unwrap().success());
     }
@@ -110,6 +118,14 @@ impl Process {
         let mut rest = String::new();
         self.stderr.read_to_string(&mut rest).unwrap();
         (self.child.wait().unwrap(), rest)
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        // It may have ended by itself.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
     }
 }
 

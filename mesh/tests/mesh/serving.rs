@@ -34,7 +34,9 @@ async fn one_request_over_the_limit_is_refused_at_once() {
             }
         })
     };
-    let peer = Peer::start(&InboundConfig { max_in_flight: 1, ..InboundConfig::default() }, echo).await;
+    let peer =
+        Peer::start(&InboundConfig { max_in_flight: 1, max_queued: 0, ..InboundConfig::default() }, echo)
+            .await;
     let outbound = peer.outbound(&once());
     let first = tokio::spawn(say(outbound.calls(), text("first")));
     soon(entered.notified()).await;

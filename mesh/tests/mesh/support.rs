@@ -15,6 +15,7 @@ use hyper_util::rt::TokioExecutor;
 use mesh::environment::Environment;
 use mesh::inbound::{Health, InboundConfig, ServeError, Server};
 use mesh::outbound::{Address, Outbound, OutboundConfig};
+use mesh::version::{Description, Version};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -143,8 +144,40 @@ impl Peer {
         config: &InboundConfig,
         echo: impl FnOnce(CancellationToken) -> Echo,
     ) -> Self {
+        Self::serve(listener, config, None, echo)
+    }
+
+    /// A server that states its version.
+    pub(crate) async fn start_as(version: &str, config: &InboundConfig, echo: Echo) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        Self::start_as_on(listener, version, config, echo)
+    }
+
+    pub(crate) fn start_as_on(
+        listener: TcpListener,
+        version: &str,
+        config: &InboundConfig,
+        echo: Echo,
+    ) -> Self {
+        let description = Description::new("echo", version.parse().unwrap())
+            .requiring("other", "^3.1".parse().unwrap())
+            .serving("test.v1", Version::new(1, 4, 0));
+        let peer = Self::serve(listener, config, Some(description), |_| echo);
+        peer.health.set_serving(true);
+        peer
+    }
+
+    fn serve(
+        listener: TcpListener,
+        config: &InboundConfig,
+        description: Option<Description>,
+        echo: impl FnOnce(CancellationToken) -> Echo,
+    ) -> Self {
         let address = listener.local_addr().unwrap().into();
-        let server = Server::new(&[SERVICE], config, &Environment::system());
+        let mut server = Server::new(&[SERVICE], config, &Environment::system());
+        if let Some(description) = description {
+            server = server.described(description);
+        }
         let health = server.health();
         let mut echo = echo(server.draining());
         echo.max_message_bytes = config.max_message_bytes();

@@ -1,7 +1,7 @@
 //! One trace through every hop.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, LazyLock, Mutex};
 
 use mesh::environment::Environment;
 use mesh::inbound::InboundConfig;
@@ -14,7 +14,13 @@ use tonic::{Request, Status};
 use tracing::subscriber::DefaultGuard;
 use tracing_subscriber::layer::SubscriberExt;
 
+use crate::cluster::{Member, ask, dispatch, quick};
 use crate::support::{Echo, Peer, SAY, Text, say, soon, status_of, text};
+
+/// While there is only one subscriber, tracing lets the thread that comes first to a span decide for all whether it is
+/// made; the thread of another test has none and would decide against it.
+static ANOTHER: LazyLock<tracing::Dispatch> =
+    LazyLock::new(|| tracing::Dispatch::new(tracing_subscriber::registry()));
 
 /// Spans as they are exported.
 #[derive(Clone, Debug, Default)]
@@ -30,6 +36,7 @@ impl SpanExporter for Collector {
 impl Collector {
     /// Records what happens on this thread, which is all of a test on a current-thread runtime.
     fn install(&self) -> (SdkTracerProvider, DefaultGuard) {
+        LazyLock::force(&ANOTHER);
         opentelemetry::global::set_text_map_propagator(TraceContextPropagator::new());
         let provider = SdkTracerProvider::builder().with_simple_exporter(self.clone()).build();
         let _ = provider.tracer("test");
@@ -111,6 +118,28 @@ async fn an_error_is_marked_on_both_sides_and_every_retry_is_an_event() {
     assert_eq!(calls[0].events.iter().filter(|event| event.name == "retry").count(), 2);
     assert_eq!(attributes(calls[0])["mesh.attempts"], "3");
     assert!(served.iter().all(|span| span.parent_span_id == calls[0].span_context.span_id()));
+}
+
+#[tokio::test]
+async fn a_fallback_is_an_event_that_tells_who_was_tried_and_why() {
+    let collector = Collector::default();
+    let (_provider, _guard) = collector.install();
+    let newer = Member::failing("1.0.1", Status::unavailable("not now")).await;
+    let older = Member::well("1.0.0").await;
+    let dispatch = dispatch(&[&newer, &older], "^1.0", &quick()).await;
+    soon(ask(&dispatch)).await.unwrap();
+
+    let spans = collector.wait_for(3).await;
+    let call = spans.iter().find(|span| span.span_kind == SpanKind::Client).unwrap();
+    assert_eq!(attributes(call)["peer.service"], "echo");
+    let event = call.events.iter().find(|event| event.name == "fallback").unwrap();
+    let told: HashMap<_, _> =
+        event.attributes.iter().map(|pair| (pair.key.to_string(), pair.value.to_string())).collect();
+    assert_eq!(told["mesh.why"], "UNAVAILABLE");
+    assert_eq!(told["mesh.tried"], format!("{}@1.0.1=UNAVAILABLE", newer.authority()));
+    // Both attempts belong to the one call.
+    let served = spans.iter().filter(|span| span.parent_span_id == call.span_context.span_id());
+    assert_eq!(served.count(), 2);
 }
 
 #[tokio::test]

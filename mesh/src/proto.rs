@@ -1,0 +1,11 @@
+//! The stubs that `build.rs` generates from the mesh's own contract, with its descriptors for reflection.
+
+/// Version 1 of the contract.
+#[expect(clippy::allow_attributes, reason = "which lints generated code trips differs by its version")]
+#[allow(clippy::all, clippy::pedantic, missing_docs)]
+pub mod v1 {
+    tonic::include_proto!("gameshelf.mesh.v1");
+}
+
+/// The contract's `FileDescriptorSet`, encoded.
+pub const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/mesh.v1.bin"));

@@ -1,0 +1,89 @@
+//! What the edge to a service is measured with.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use mesh::outbound::DispatchConfig;
+use opentelemetry::KeyValue;
+use opentelemetry_sdk::error::OTelSdkResult;
+use opentelemetry_sdk::metrics::data::{AggregatedMetrics, MetricData, ResourceMetrics, ScopeMetrics};
+use opentelemetry_sdk::metrics::exporter::PushMetricExporter;
+use opentelemetry_sdk::metrics::{SdkMeterProvider, Temporality};
+use tonic::Status;
+
+use crate::cluster::{Member, ask, dispatch, quick};
+use crate::support::soon;
+
+/// The versions that only this test has: other tests of the process are measured as well.
+const NEWER: &str = "1.77.1";
+const OLDER: &str = "1.77.0";
+
+/// Values by metric and attributes, as they are exported.
+#[derive(Clone, Debug, Default)]
+struct Values(Arc<Mutex<BTreeMap<String, u64>>>);
+
+impl Values {
+    fn note<'a>(&self, name: &str, attributes: impl Iterator<Item = &'a KeyValue>, value: u64) {
+        let mut told: Vec<_> = attributes
+            .filter(|pair| pair.key.as_str().starts_with("mesh.") || pair.key.as_str() == "peer.service")
+            .map(|pair| pair.value.to_string())
+            .collect();
+        told.sort();
+        self.0.lock().unwrap().insert(format!("{name} {}", told.join(" ")), value);
+    }
+
+    fn get(&self, key: &str) -> Option<u64> {
+        self.0.lock().unwrap().get(key).copied()
+    }
+}
+
+impl PushMetricExporter for Values {
+    async fn export(&self, metrics: &ResourceMetrics) -> OTelSdkResult {
+        for metric in metrics.scope_metrics().flat_map(ScopeMetrics::metrics) {
+            match metric.data() {
+                AggregatedMetrics::U64(MetricData::Sum(sum)) => {
+                    sum.data_points().for_each(|at| self.note(metric.name(), at.attributes(), at.value()));
+                }
+                AggregatedMetrics::U64(MetricData::Gauge(gauge)) => {
+                    gauge.data_points().for_each(|at| self.note(metric.name(), at.attributes(), at.value()));
+                }
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    fn force_flush(&self) -> OTelSdkResult {
+        Ok(())
+    }
+
+    fn shutdown_with_timeout(&self, _: Duration) -> OTelSdkResult {
+        Ok(())
+    }
+
+    fn temporality(&self) -> Temporality {
+        Temporality::Cumulative
+    }
+}
+
+#[tokio::test]
+async fn attempts_ejections_and_instances_are_counted_by_version() {
+    let values = Values::default();
+    let provider = SdkMeterProvider::builder().with_periodic_exporter(values.clone()).build();
+    opentelemetry::global::set_meter_provider(provider.clone());
+    let newer = Member::failing(NEWER, Status::unavailable("not now")).await;
+    let older = Member::well(OLDER).await;
+    let config = DispatchConfig { breaker_base_ms: 3_600_000, breaker_max_ms: 3_600_000, ..quick() };
+    let dispatch = dispatch(&[&newer, &older], "^1.77", &config).await;
+    for _ in 0..20 {
+        soon(ask(&dispatch)).await.unwrap();
+    }
+    provider.force_flush().unwrap();
+    // The newer one is asked until it is ejected, and the older one each time.
+    assert_eq!(values.get(&format!("mesh.client.attempts {NEWER} UNAVAILABLE echo")), Some(5));
+    assert_eq!(values.get(&format!("mesh.client.attempts {OLDER} OK echo")), Some(20));
+    assert_eq!(values.get(&format!("mesh.client.ejections {NEWER} echo")), Some(1));
+    assert_eq!(values.get(&format!("mesh.client.instances {NEWER} echo ejected")), Some(1));
+    assert_eq!(values.get(&format!("mesh.client.instances {OLDER} echo serving")), Some(1));
+}
