@@ -34,17 +34,20 @@ pub(super) const LIST: &str = concat!(
     ORDER BY game_id LIMIT $4"
 );
 
-/// A page of everything at a revision.
+/// A page of everything at a revision. Each table gives no more than a page by itself: a planner that knows nothing of a table yet would
+/// sort all of it otherwise, for every page.
 pub(super) const SNAPSHOT: &str = concat!(
-    "SELECT ",
+    "SELECT * FROM (SELECT ",
     entitlement!(),
     " FROM entitlement
     WHERE (customer_id, game_id) > ($2, $3) AND valid_from <= $1
+    ORDER BY customer_id, game_id LIMIT $4) AS present
     UNION ALL
-    SELECT ",
+    SELECT * FROM (SELECT ",
     entitlement!(),
     " FROM entitlement_past
     WHERE (customer_id, game_id) > ($2, $3) AND valid_from <= $1 AND valid_to > $1
+    ORDER BY customer_id, game_id LIMIT $4) AS past
     ORDER BY customer_id, game_id LIMIT $4"
 );
 
