@@ -1,13 +1,15 @@
 //! Exports, which an import reads, and copies.
 
+use std::collections::BTreeSet;
 use std::fs;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use gameshelf::proto::arbiter::v1::GetDigestsRequest;
 use gameshelf::proto::arbiter::v1::arbiter_service_client::ArbiterServiceClient;
 use mesh::environment::Environment;
 use mesh::outbound::{Outbound, OutboundConfig};
 
-use crate::harness::{Mesh, project_file};
+use crate::harness::{Mesh, gameshelf, project_file};
 
 /// A mesh with the sample, and a rental.
 fn mesh_with_games() -> Mesh {
@@ -63,4 +65,41 @@ fn a_revision_that_is_not_known_is_refused_and_leaves_no_file() {
     let done = mesh.run(&["export", &file.display().to_string(), "--as-of", "99"]);
     assert_ne!(done.code, 0, "{done:?}");
     assert!(!file.exists());
+}
+
+#[test]
+fn an_export_shows_one_revision_while_writes_go_on() {
+    // More rows than one statement reads, so that there is time for writes between two of them.
+    let mesh = Mesh::start();
+    let rows: String = (0..6_000).map(|number| format!("customer-{number},tiny-forest,\n")).collect();
+    let file = mesh.data_dir.path().join("many.csv");
+    fs::write(&file, format!("customer_id,game_id,end_time\n{rows}")).unwrap();
+    mesh.run(&["import", &file.display().to_string()]).json();
+    mesh.run(&["grant", "aa", "tiny-forest"]).json();
+    let (stop, port_base) = (AtomicBool::new(false), mesh.port_base.to_string());
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            // A game that moves from the first customer to the last and back: it is always owned by exactly one of them.
+            for (from, to) in [("aa", "zz"), ("zz", "aa")].into_iter().cycle() {
+                if stop.load(Ordering::SeqCst) {
+                    return;
+                }
+                let done = gameshelf()
+                    .args(["--port-base", &port_base, "transfer", from, to, "tiny-forest"])
+                    .output()
+                    .unwrap();
+                assert!(done.status.success(), "{done:?}");
+            }
+        });
+        let mut revisions = BTreeSet::new();
+        while revisions.len() < 5 {
+            let exported = mesh.run(&["export", "-", "--format", "csv"]).stdout;
+            let owners: Vec<&str> =
+                exported.lines().skip(1).filter_map(|row| row.split(',').next()).collect();
+            let moving = owners.iter().filter(|owner| ["aa", "zz"].contains(*owner)).count();
+            assert_eq!((owners.len(), moving), (6_001, 1));
+            revisions.insert(mesh.run(&["copies"]).json()["revision"].as_u64().unwrap());
+        }
+        stop.store(true, Ordering::SeqCst);
+    });
 }
