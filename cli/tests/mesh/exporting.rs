@@ -71,9 +71,10 @@ fn a_revision_that_is_not_known_is_refused_and_leaves_no_file() {
 fn an_export_shows_one_revision_while_writes_go_on() {
     // More rows than one statement reads, so that there is time for writes between two of them.
     let mesh = Mesh::start();
-    let rows: String = (0..6_000).map(|number| format!("customer-{number},tiny-forest,\n")).collect();
+    let rows = (0..6_000).map(|number| format!("customer-{number},tiny-forest,"));
+    let lines: Vec<String> = std::iter::once("customer_id,game_id,end_time".to_owned()).chain(rows).collect();
     let file = mesh.data_dir.path().join("many.csv");
-    fs::write(&file, format!("customer_id,game_id,end_time\n{rows}")).unwrap();
+    fs::write(&file, lines.join("\n")).unwrap();
     mesh.run(&["import", &file.display().to_string()]).json();
     mesh.run(&["grant", "aa", "tiny-forest"]).json();
     let (stop, port_base) = (AtomicBool::new(false), mesh.port_base.to_string());
