@@ -1,6 +1,5 @@
 //! Writers while readers hang.
 
-use gameshelf::proto::arbiter::v1 as wire;
 use gameshelf::proto::arbiter::v1::watch_request::Start;
 use tokio::runtime;
 
@@ -28,16 +27,21 @@ pub(super) fn measure(setting: &Setting<'_>, figures: &mut Figures) -> anyhow::R
     let (mut alone, mut beside) = (Vec::new(), Vec::new());
     let turns = settings.turns();
     for round in 0..turns.rounds {
+        // Both sides after a turn that does not count, since the tables grow with each.
+        remote.closed(turns.slice)?;
         alone.push(remote.closed(turns.slice)?.per_second());
+        let head = served.arbiter.head_token()?;
         let readers = runtime.block_on(async {
             let mut readers = Vec::new();
             for _ in 0..READERS {
-                let start = Start::Snapshot(wire::SnapshotStart::default());
+                let start = Start::AfterToken(head.clone());
                 let mut connection = Connection::open(served.arbiter.address()).await?;
                 readers.push(Watcher::open(&mut connection, &everything(start)).await?);
             }
             anyhow::Ok(readers)
         })?;
+        // Until their connections are full: from then on they hang.
+        remote.closed(turns.slice)?;
         beside.push(remote.closed(turns.slice)?.per_second());
         drop(readers);
         setting.bench.progress.round(round + 1);

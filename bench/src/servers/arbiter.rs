@@ -83,6 +83,13 @@ impl Arbiter {
         self.child.address
     }
 
+    /// The token of the newest revision.
+    pub(crate) fn head_token(&self) -> anyhow::Result<String> {
+        let head: wire::GetHeadResponse =
+            Client::open(self.address())?.call(GET_HEAD, &wire::GetHeadRequest {})?;
+        Ok(head.provenance.context("a head without its revision")?.token)
+    }
+
     pub(crate) fn process(&self) -> Process {
         Process::alone("arbiter", self.child.pid())
     }
