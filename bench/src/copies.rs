@@ -4,7 +4,6 @@
 
 mod catch_up;
 mod delivery;
-mod figure;
 mod game_list;
 mod idle;
 mod import;
@@ -16,10 +15,8 @@ use std::future::Future;
 use anyhow::ensure;
 use tokio::runtime;
 
-pub(crate) use figure::Figures;
-
 use crate::compare::Bench;
-use crate::report::explain;
+use crate::report::{Figures, explain};
 use crate::servers::{Arbiter, Database, Process, Store};
 
 /// What can be measured, and how.

@@ -21,7 +21,7 @@ pub(crate) use closed::closed;
 pub(crate) use connection::{Connection, Method};
 pub(crate) use open::{Opened, Schedule};
 pub(crate) use remote::{Protocol, Remote, Shape};
-pub(crate) use template::{Template, framed, placeholder};
+pub(crate) use template::{PREFIX_BYTES, Template, framed, placeholder};
 
 /// One who calls, again and again.
 pub(crate) trait Caller: Send + 'static {

@@ -7,6 +7,7 @@ mod compare;
 mod copies;
 mod growth;
 mod load;
+mod overhead;
 mod progress;
 mod report;
 mod rivals;
@@ -26,8 +27,9 @@ use mimalloc::MiMalloc;
 
 use crate::compare::{Bench, OpenLoop};
 use crate::copies::CopiesSettings;
+use crate::overhead::CallerArguments;
 use crate::progress::Progress;
-use crate::report::Report;
+use crate::report::{Figures, Report};
 use crate::servers::{ArbiterArguments, GameListArguments, NoopArguments};
 use crate::settings::Settings;
 
@@ -51,6 +53,8 @@ enum Command {
     Growth(Growth),
     /// Measure Watch, the copies that follow it, and imports
     Copies(Copies),
+    /// Measure what the layers of the mesh cost beside a bare channel of tonic
+    Overhead(Overhead),
     /// Measure which threads and connections of the load get most out of a server that does nothing
     Tune(Settings),
     /// Serve the arbiter.
@@ -62,6 +66,9 @@ enum Command {
     /// Serve answers that cost nothing.
     #[command(hide = true)]
     Noop(NoopArguments),
+    /// Call a server that does nothing.
+    #[command(hide = true)]
+    Caller(CallerArguments),
 }
 
 #[derive(clap::Args)]
@@ -121,6 +128,16 @@ struct Copies {
 }
 
 #[derive(clap::Args)]
+struct Overhead {
+    #[command(flatten)]
+    settings: Settings,
+
+    /// How to print what was measured
+    #[arg(long, value_enum, default_value_t = Output::Table)]
+    output: Output,
+}
+
+#[derive(clap::Args)]
 struct Printing {
     /// How to print what was measured
     #[arg(long, value_enum, default_value_t = Output::Table)]
@@ -170,14 +187,14 @@ fn main() -> ExitCode {
         }
         Command::Copies(arguments) => {
             let bench = Bench::new(arguments.settings, Progress::new());
-            copies::copies(&bench, &arguments.wanted).and_then(|figures| {
-                match arguments.output {
-                    Output::Table => println!("{}", figures.text()),
-                    Output::Json => println!("{}", serde_json::to_string_pretty(&figures)?),
-                }
-                Ok(figures.is_complete())
-            })
+            copies::copies(&bench, &arguments.wanted)
+                .and_then(|figures| print_figures(&figures, arguments.output))
         }
+        Command::Overhead(arguments) => {
+            let bench = Bench::new(arguments.settings, Progress::new());
+            print_figures(&overhead::overhead(&bench), arguments.output)
+        }
+        Command::Caller(arguments) => overhead::call(&arguments).map(|()| true),
         Command::Tune(settings) => tune::tune(&settings).map(|()| true),
     };
     match done {
@@ -188,6 +205,15 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// Prints figures; whether all could be measured.
+fn print_figures(figures: &Figures, output: Output) -> anyhow::Result<bool> {
+    match output {
+        Output::Table => println!("{}", figures.text()),
+        Output::Json => println!("{}", serde_json::to_string_pretty(figures)?),
+    }
+    Ok(figures.is_complete())
 }
 
 /// Prints a report; whether it is complete.

@@ -1,5 +1,6 @@
 //! What was measured, for people and for programs.
 
+mod figures;
 mod svg;
 mod table;
 
@@ -7,6 +8,8 @@ use std::num::NonZero;
 use std::thread;
 
 use serde::Serialize;
+
+pub(crate) use figures::{Figures, Goal, Used, Watched};
 
 use crate::compare::{Pair, Side, median};
 use crate::load::Opened;

@@ -6,10 +6,10 @@ use gameshelf::proto::arbiter::v1::watch_request::Start;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-use super::figure::{Figures, Goal, Watched};
 use super::watcher::{Seen, Watcher, everything};
 use super::{Setting, block_on};
 use crate::load::Connection;
+use crate::report::{Figures, Goal, Watched};
 use crate::servers::Process;
 
 pub(super) fn measure(setting: &Setting<'_>, figures: &mut Figures) -> anyhow::Result<()> {

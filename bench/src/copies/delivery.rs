@@ -12,10 +12,10 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 use uuid::Uuid;
 
-use super::figure::{Figures, Goal, Used, Watched};
 use super::watcher::{Seen, Watcher, everything, of_customer};
 use super::{Served, Setting, block_on};
 use crate::load::{Connection, Method, framed};
+use crate::report::{Figures, Goal, Used, Watched};
 use crate::servers::{GRANT, Process, grant};
 use crate::work::{customer_name, game_name};
 

@@ -10,9 +10,9 @@ use gameshelf::proto::freshness::v1::{Any, Freshness, Source};
 use gameshelf::proto::gamelist::v1 as wire;
 use tokio::time::Instant;
 
-use super::figure::{Figures, Goal, Used, Watched};
 use super::{Served, Setting};
 use crate::load::Client;
+use crate::report::{Figures, Goal, Used, Watched};
 use crate::servers::GameList;
 
 const LIST: &str = "/gameshelf.gamelist.v1.GameListService/ListGames";

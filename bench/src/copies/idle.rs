@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use tokio::task::JoinSet;
 
-use super::figure::{Figures, Goal, Watched};
 use super::watcher::{Watcher, of_customer};
 use super::{Setting, block_on};
 use crate::load::Connection;
+use crate::report::{Figures, Goal, Watched};
 use crate::work::customer_name;
 
 const WATCHERS: u64 = 1_000;

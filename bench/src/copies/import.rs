@@ -10,8 +10,8 @@ use mesh::outbound::{Outbound, OutboundConfig, Streams};
 use tokio::time::Instant;
 use uuid::Uuid;
 
-use super::figure::{Figures, Goal, Watched};
 use super::{Setting, block_on};
+use crate::report::{Figures, Goal, Watched};
 use crate::servers::{Process, cause};
 use crate::work::{customer_name, game_name};
 

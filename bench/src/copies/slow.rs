@@ -4,10 +4,10 @@ use gameshelf::proto::arbiter::v1::watch_request::Start;
 use tokio::runtime;
 
 use super::Setting;
-use super::figure::{Figures, Goal, Watched};
 use super::watcher::{Watcher, everything};
 use crate::compare::median;
 use crate::load::{Connection, Remote};
+use crate::report::{Figures, Goal, Watched};
 use crate::servers::{Process, protocol};
 use crate::work::{Job, Requests, Work};
 

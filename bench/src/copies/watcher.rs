@@ -5,11 +5,9 @@ use gameshelf::proto::arbiter::v1 as wire;
 use h2::RecvStream;
 use prost::encoding::{DecodeContext, WireType, decode_key, decode_varint, skip_field};
 
-use crate::load::{Connection, Method, framed};
+use crate::load::{Connection, Method, PREFIX_BYTES, framed};
 
 const WATCH: &str = "/gameshelf.arbiter.v1.ArbiterService/Watch";
-/// Before each message of gRPC: whether it is compressed, and its length.
-const PREFIX_BYTES: usize = 5;
 
 /// What a message says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -14,6 +14,24 @@ use super::collector;
 const TIMEOUT: Duration = Duration::from_secs(30);
 const POLL_PAUSE: Duration = Duration::from_millis(10);
 
+/// Whether a child exports its telemetry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Telemetry {
+    /// Metrics, and traces of one call in a hundred.
+    On,
+    Off,
+}
+
+impl Telemetry {
+    /// Tells it to a child.
+    pub(crate) fn tell(self, command: &mut Command) -> anyhow::Result<()> {
+        if self == Self::On {
+            command.envs(collector::variables()?);
+        }
+        Ok(())
+    }
+}
+
 /// A server that runs. It ends with this process, however that ends: it sees its standard input close.
 #[derive(Debug)]
 pub(crate) struct Child {
@@ -24,11 +42,21 @@ pub(crate) struct Child {
 impl Child {
     /// Starts this executable as a server, and waits until it takes connections.
     pub(crate) fn start(arguments: &[&str], variables: &[(&str, &str)]) -> anyhow::Result<Self> {
+        // With telemetry on, as in production.
+        Self::start_with(arguments, variables, Telemetry::On)
+    }
+
+    /// As [`Self::start`], perhaps without telemetry.
+    pub(crate) fn start_with(
+        arguments: &[&str],
+        variables: &[(&str, &str)],
+        telemetry: Telemetry,
+    ) -> anyhow::Result<Self> {
         let address = free_address()?;
         let mut command = Command::new(std::env::current_exe()?);
         command.args(arguments).args(["--listen", &address.to_string()]);
-        // With telemetry on, as in production.
-        command.env("RUST_LOG", "warn").envs(collector::variables()?).envs(variables.iter().copied());
+        command.env("RUST_LOG", "warn").envs(variables.iter().copied());
+        telemetry.tell(&mut command)?;
         let process = command.stdin(Stdio::piped()).spawn()?;
         let mut child = Self { process, address };
         child.wait_until(|| TcpStream::connect(address).is_ok())?;

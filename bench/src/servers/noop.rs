@@ -15,6 +15,7 @@ use gameshelf::tokens::Token;
 use mesh::environment::Environment;
 use mesh::inbound::{InboundConfig, Server};
 use mesh::telemetry;
+use mesh::version::{Description, Version};
 use tokio::net::TcpListener;
 use tokio::runtime;
 use tokio_util::sync::CancellationToken;
@@ -23,8 +24,11 @@ use tonic::transport::server::TcpIncoming;
 use tonic::{Request, Response, Status};
 
 use super::Process;
-use super::child::Child;
+use super::child::{Child, Telemetry};
 use crate::work::{LISTED_GAMES, game_name};
+
+/// What the no-op behind layers calls itself.
+pub(crate) const NAME: &str = "noop";
 
 /// How a server's threads are arranged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -66,6 +70,15 @@ pub(crate) enum Stack {
     Inbound,
 }
 
+impl Stack {
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Bare => "bare",
+            Self::Inbound => "inbound",
+        }
+    }
+}
+
 /// How a no-op is started as a child.
 #[derive(clap::Args)]
 pub(crate) struct NoopArguments {
@@ -85,10 +98,14 @@ pub(crate) struct Noop {
 
 impl Noop {
     pub(crate) fn start(runtime: Runtime, stack: Stack) -> anyhow::Result<Self> {
-        let stack = if stack == Stack::Bare { "bare" } else { "inbound" };
-        let arguments = ["noop", "--runtime", runtime.name(), "--stack", stack];
-        let child = Child::start(&arguments, &[]).context("the no-op server did not start")?;
-        Ok(Self { child })
+        Self::start_with(runtime, stack, Telemetry::On)
+    }
+
+    /// As [`Self::start`], perhaps without telemetry.
+    pub(crate) fn start_with(runtime: Runtime, stack: Stack, telemetry: Telemetry) -> anyhow::Result<Self> {
+        let arguments = ["noop", "--runtime", runtime.name(), "--stack", stack.name()];
+        let child = Child::start_with(&arguments, &[], telemetry);
+        Ok(Self { child: child.context("the no-op server did not start")? })
     }
 
     pub(crate) fn address(&self) -> SocketAddr {
@@ -131,8 +148,11 @@ async fn serve_bare(listener: TcpListener, shutdown: CancellationToken) -> anyho
 
 async fn serve_behind_layers(listener: TcpListener, shutdown: CancellationToken) -> anyhow::Result<()> {
     // The layers ask the telemetry whether somebody looks: the same cost as in the arbiter.
-    let _telemetry = telemetry::init("noop")?;
-    let server = Server::new(&[SERVICE_NAME], &InboundConfig::default(), &Environment::system());
+    let _telemetry = telemetry::init(NAME)?;
+    let description = Description::new(NAME, Version::new(1, 0, 0));
+    let server = Server::new(&[SERVICE_NAME], &InboundConfig::default(), &Environment::system())
+        .described(description);
+    server.health().set_serving(true);
     let routes = Routes::new(ArbiterServiceServer::new(Answers::new()));
     Ok(server.serve(listener, routes, &[DESCRIPTORS], shutdown).await?)
 }
