@@ -64,14 +64,26 @@ impl Carrier {
     fn start(pool: SqlitePool) -> Self {
         let connection = pool.clone();
         let task = tokio::spawn(async move {
+            let mut is_failing = false;
             loop {
                 tokio::time::sleep(CARRY_INTERVAL).await;
                 // PASSIVE waits for nobody: what somebody still reads is carried over another time.
                 let carried = sqlx::query("PRAGMA wal_checkpoint(PASSIVE)").execute(&connection).await;
-                match carried {
-                    Ok(_) => {}
+                let error = match carried {
                     Err(sqlx::Error::PoolClosed) => return,
-                    Err(error) => tracing::warn!(%error, "the log of the database could not be carried over"),
+                    carried => carried.err(),
+                };
+                // Told once: it is tried four times a second, and a full disk may stay full for hours.
+                match (error, is_failing) {
+                    (Some(error), false) => {
+                        tracing::warn!(%error, "the log of the database could not be carried over");
+                        is_failing = true;
+                    }
+                    (None, true) => {
+                        tracing::info!("the log of the database is carried over again");
+                        is_failing = false;
+                    }
+                    (Some(_), true) | (None, false) => {}
                 }
             }
         });

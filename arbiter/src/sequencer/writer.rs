@@ -315,8 +315,11 @@ impl Writer {
             // Only repeats: their outcomes are on the disk already.
             return Ok(());
         }
-        let is_asked_for = self.hub.take_asked_to_keep_less();
-        decided.batch.checkpoint = self.digests.due_checkpoint(&decided.batch.commits, is_asked_for);
+        // A batch of refusals alone has nothing new for a checkpoint, and nothing is published that would take note of one.
+        if !decided.batch.commits.is_empty() {
+            let is_asked_for = self.hub.take_asked_to_keep_less();
+            decided.batch.checkpoint = self.digests.due_checkpoint(&decided.batch.commits, is_asked_for);
+        }
         let span = trace::within(
             || info_span!(target: CALL_TARGET, "arbiter.store.commit", db.operation.name = "COMMIT"),
         );

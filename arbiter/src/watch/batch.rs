@@ -44,6 +44,11 @@ impl Batch {
         self.commits.last().map_or(0, |commit| commit.revision)
     }
 
+    /// All of its commits.
+    pub(super) fn commits(&self) -> &[Arc<Commit>] {
+        &self.commits
+    }
+
     /// The commits after a revision, as many as take about `limit_bytes`, but at least one where there is any.
     pub(super) fn after(self: &Arc<Self>, revision: Revision, limit_bytes: usize) -> Option<Part> {
         let begin = self.commits.partition_point(|commit| commit.revision <= revision);

@@ -81,12 +81,11 @@ impl Index {
     }
 
     /// Tells those whom a batch concerns.
-    pub(super) fn tell(&self, batch: &Arc<Batch>) {
+    pub(super) fn tell(&self, batch: &Batch) {
         if self.by_customer.is_empty() {
             return;
         }
-        let Some(all) = batch.after(0, usize::MAX) else { return };
-        for commit in all.commits() {
+        for commit in batch.commits() {
             let customers = commit.changes.iter().filter_map(|change| change.customer_id());
             for reader in customers.filter_map(|customer_id| self.by_customer.get(customer_id)).flatten() {
                 reader.tell(commit.revision);
