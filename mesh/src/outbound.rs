@@ -61,6 +61,7 @@ impl Outbound {
         let transport = Transport::new(&peer, address, config, environment);
         let trace = TraceLayer {
             instruments: Instruments::new(Side::Client, environment.clock.clone()),
+            random: environment.random.clone(),
             peer: peer.clone(),
             address: Some(address.clone()),
         };

@@ -9,8 +9,10 @@ use std::cell::Cell;
 use std::sync::OnceLock;
 
 use http::{HeaderMap, HeaderValue};
+use opentelemetry::trace::TraceContextExt;
 use opentelemetry_sdk::trace::Sampler;
-use tracing::{Metadata, Subscriber};
+use tracing::{Metadata, Span, Subscriber};
+use tracing_opentelemetry::OpenTelemetrySpanExt;
 use tracing_subscriber::layer::Context;
 use tracing_subscriber::registry::LookupSpan;
 
@@ -20,6 +22,16 @@ use crate::trace::TRACEPARENT;
 
 /// The share of traces that is recorded, in 2^64ths; not set where the SDK decides.
 static SHARE: OnceLock<u64> = OnceLock::new();
+
+/// Who looks at the spans of calls; not set where the subscriber was made elsewhere, a test's say: then they are all made.
+static VIEWERS: OnceLock<Viewers> = OnceLock::new();
+
+/// Who looks at the spans of calls in this process.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Viewers {
+    pub(crate) log: bool,
+    pub(crate) traces: bool,
+}
 
 thread_local! {
     /// What was decided for the span that is being made.
@@ -64,8 +76,39 @@ pub(crate) fn decide(headers: &mut HeaderMap, random: &dyn Random) -> Option<boo
     Some(sampled)
 }
 
+/// Says who looks at the spans of calls: those that nobody would see are not made. (A subscriber keeps a record of every span
+/// that any of its layers might want, and a filter that refuses one comes too late for what that costs.)
+pub(crate) fn seen_by(viewers: Viewers) {
+    // It is set once: a process has one telemetry.
+    let _ = VIEWERS.set(viewers);
+}
+
+fn is_seen(decision: Option<bool>) -> bool {
+    let Some(viewers) = VIEWERS.get() else { return true };
+    viewers.log || (viewers.traces && decision != Some(false))
+}
+
+/// Decides whether a call from here is recorded: as the span or the request is that it is made for, and by chance outside of
+/// both. None where the SDK decides.
+pub(crate) fn decide_call(random: &dyn Random) -> Option<bool> {
+    let share = *SHARE.get()?;
+    let current = Span::current();
+    if !current.is_disabled() {
+        let context = current.context();
+        let span = context.span();
+        if span.span_context().is_valid() {
+            return Some(span.span_context().is_sampled());
+        }
+    }
+    let of_request = REQUEST.try_with(|request| request.traceparent.as_ref().and_then(is_sampled));
+    Some(of_request.ok().flatten().unwrap_or_else(|| is_chosen(share, random)))
+}
+
 /// Makes a span under a decision; none leaves it to the rule.
-pub(crate) fn decided<T>(decision: Option<bool>, make: impl FnOnce() -> T) -> T {
+pub(crate) fn decided(decision: Option<bool>, make: impl FnOnce() -> Span) -> Span {
+    if !is_seen(decision) {
+        return Span::none();
+    }
     let before = DECIDED.replace(decision);
     let made = make();
     DECIDED.set(before);

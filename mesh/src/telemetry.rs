@@ -15,8 +15,8 @@ use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::metrics::SdkMeterProvider;
 use opentelemetry_sdk::propagation::TraceContextPropagator;
 use opentelemetry_sdk::trace::SdkTracerProvider;
-use tracing::Subscriber;
 use tracing::level_filters::LevelFilter;
+use tracing::{Level, Subscriber};
 use tracing_subscriber::filter::{Targets, dynamic_filter_fn};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::registry::LookupSpan;
@@ -24,7 +24,7 @@ use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{EnvFilter, Layer};
 
 use crate::environment::SystemRandom;
-use crate::sampling;
+use crate::sampling::{self, Viewers};
 
 /// The target of spans that are made for each call. The log leaves them out unless it is asked for them: for the log alone they
 /// would cost more than they tell.
@@ -78,12 +78,14 @@ pub fn init(service_name: &'static str) -> Result<Telemetry, TelemetryError> {
     if let Some(provider) = &metrics {
         global::set_meter_provider(provider.clone());
     }
-    let spans = traces.as_ref().map(span_layer);
-    tracing_subscriber::registry()
-        .with(spans)
-        .with(log_layer())
-        .try_init()
-        .map_err(|_| TelemetryError::Twice)?;
+    sampling::seen_by(Viewers { log: log_shows_calls(), traces: traces.is_some() });
+    let log = tracing_subscriber::registry().with(log_layer());
+    // Not an optional layer: one that is not there makes every place that is disabled be asked again and again.
+    let initialized = match &traces {
+        Some(provider) => log.with(span_layer(provider)).try_init(),
+        None => log.try_init(),
+    };
+    initialized.map_err(|_| TelemetryError::Twice)?;
     log_panics();
     Ok(Telemetry { traces, metrics })
 }
@@ -143,6 +145,13 @@ where
     } else {
         layer.with_ansi(false).with_filter(filter).boxed()
     }
+}
+
+/// Whether the log was asked for the spans of calls.
+fn log_shows_calls() -> bool {
+    let Ok(filter) = std::env::var(EnvFilter::DEFAULT_ENV) else { return false };
+    // A filter that names spans or fields is no list of targets; it may want them.
+    filter.parse::<Targets>().map_or(true, |targets| targets.would_enable(CALL_TARGET, &Level::INFO))
 }
 
 /// A panic is told once, as every other event is.

@@ -31,19 +31,24 @@ pub fn current_traceparent() -> Option<String> {
 /// Writes the current span's context into the headers of a call; where this process records no spans, the context of
 /// the request being served passes through unchanged.
 pub(crate) fn inject(headers: &mut HeaderMap) {
-    let context = Span::current().context();
-    if context.span().span_context().is_valid() {
-        global::get_text_map_propagator(|propagator| {
-            propagator.inject_context(&context, &mut HeaderInjector(headers));
-        });
-        return;
-    }
-    let Ok(request) = REQUEST.try_with(Clone::clone) else { return };
-    for (name, value) in [(TRACEPARENT, request.traceparent), (TRACESTATE, request.tracestate)] {
-        if let Some(value) = value {
-            headers.insert(name, value);
+    let span = Span::current();
+    if !span.is_disabled() {
+        let context = span.context();
+        if context.span().span_context().is_valid() {
+            global::get_text_map_propagator(|propagator| {
+                propagator.inject_context(&context, &mut HeaderInjector(headers));
+            });
+            return;
         }
     }
+    // Outside of any request there is nothing to pass on.
+    let _ = REQUEST.try_with(|request| {
+        for (name, value) in [(TRACEPARENT, &request.traceparent), (TRACESTATE, &request.tracestate)] {
+            if let Some(value) = value {
+                headers.insert(name, value.clone());
+            }
+        }
+    });
 }
 
 /// The `traceparent` of a context; none when it has no valid span.

@@ -1,11 +1,12 @@
 //! The deadline of a call: the shortest of the configured timeout, what is left of the request being served, and what
 //! the caller set on the call itself. It holds for all attempts and for the answer's body.
 
-use std::future::Future;
+use std::future::{Future, Ready, ready};
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use futures_util::future::Either;
 use http::{Request, Response};
 use tokio::time::Instant;
 use tonic::Status;
@@ -54,15 +55,10 @@ where
     }
 
     fn call(&mut self, mut request: Request<Body>) -> Self::Future {
-        let own = timeout_of(request.headers());
-        let timeout = [own, remaining()].into_iter().flatten().fold(self.timeout, Duration::min);
-        if timeout.is_zero() {
-            return Box::pin(std::future::ready(Err(errors::deadline_exceeded(timeout))));
-        }
-        // Each attempt writes what is left by then.
-        request.headers_mut().remove(GRPC_TIMEOUT);
-        let deadline = Instant::now() + timeout;
-        request.extensions_mut().insert(CallDeadline(deadline));
+        let (deadline, timeout) = match begin(&mut request, self.timeout) {
+            Ok(begun) => begun,
+            Err(status) => return Box::pin(std::future::ready(Err(status))),
+        };
         let answer = self.inner.call(request);
         Box::pin(async move {
             match tokio::time::timeout_at(deadline, answer).await {
@@ -70,6 +66,62 @@ where
                 Err(_) => Err(errors::deadline_exceeded(timeout)),
             }
         })
+    }
+}
+
+/// Decides when a call ends, takes what its caller said of it out of the headers, and notes it for the layers below. A call for
+/// which nothing is left is not begun.
+fn begin(request: &mut Request<Body>, timeout: Duration) -> Result<(Instant, Duration), Status> {
+    let own = timeout_of(request.headers());
+    let timeout = [own, remaining()].into_iter().flatten().fold(timeout, Duration::min);
+    if timeout.is_zero() {
+        return Err(errors::deadline_exceeded(timeout));
+    }
+    // Each attempt writes what is left by then.
+    request.headers_mut().remove(GRPC_TIMEOUT);
+    let deadline = Instant::now() + timeout;
+    request.extensions_mut().insert(CallDeadline(deadline));
+    Ok((deadline, timeout))
+}
+
+/// Notes the deadline of each call for a layer below that keeps it: whatever is waited for there ends by it, and the answer has
+/// arrived to its end. One timer fewer for each call.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct DeadlineNoteLayer {
+    pub(super) timeout: Duration,
+}
+
+impl<S> Layer<S> for DeadlineNoteLayer {
+    type Service = DeadlineNote<S>;
+
+    fn layer(&self, inner: S) -> DeadlineNote<S> {
+        DeadlineNote { inner, timeout: self.timeout }
+    }
+}
+
+#[derive(Clone, Debug)]
+pub(super) struct DeadlineNote<S> {
+    inner: S,
+    timeout: Duration,
+}
+
+impl<S> Service<Request<Body>> for DeadlineNote<S>
+where
+    S: Service<Request<Body>, Response = Response<Body>, Error = Status>,
+{
+    type Response = Response<Body>;
+    type Error = Status;
+    type Future = Either<S::Future, Ready<Result<Response<Body>, Status>>>;
+
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Status>> {
+        self.inner.poll_ready(context)
+    }
+
+    fn call(&mut self, mut request: Request<Body>) -> Self::Future {
+        match begin(&mut request, self.timeout) {
+            Ok(_) => Either::Left(self.inner.call(request)),
+            Err(status) => Either::Right(ready(Err(status))),
+        }
     }
 }
 

@@ -8,6 +8,7 @@ mod budget;
 mod choice;
 mod config;
 mod follow;
+mod gathered;
 mod instance;
 mod instances;
 mod load;
@@ -25,6 +26,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use http::{Request, Response};
+use tokio::time::timeout_at;
 use tonic::body::Body;
 use tonic::{Code, Status};
 use tower::util::BoxCloneSyncService;
@@ -34,12 +36,13 @@ pub use config::{DispatchConfig, Policy};
 pub use instance::{Condition, InstanceReport};
 
 use super::causal::CausalLayer;
-use super::deadline::{CallDeadline, DeadlineLayer};
+use super::deadline::{CallDeadline, DeadlineNoteLayer};
 use super::discovery::Discovery;
 use super::retry::buffer;
 use super::trace::TraceLayer;
 use super::{Calls, Streams};
 use crate::environment::Environment;
+use crate::errors;
 use crate::rpc::{Instruments, Side};
 use crate::version::{Requirement, TRIED};
 use attempt::{Call, Kind};
@@ -72,6 +75,7 @@ impl Dispatch {
         let name: Arc<str> = Arc::from(name);
         let trace = TraceLayer {
             instruments: Instruments::new(Side::Client, environment.clock.clone()),
+            random: environment.random.clone(),
             peer: name.clone(),
             address: None,
         };
@@ -106,8 +110,8 @@ impl Dispatch {
             // What was seen is the call's, whichever attempt is answered.
             .layer(CausalLayer)
             // Above the attempts, because the deadline is the caller's and holds for all of them together.
-            .layer(DeadlineLayer { timeout: self.config.outbound.timeout() })
-            // Chooses an instance for each attempt.
+            .layer(DeadlineNoteLayer { timeout: self.config.outbound.timeout() })
+            // Chooses an instance for each attempt, and keeps the deadline.
             .service(self.dispatching(Kind::Unary));
         Calls { stack: BoxCloneSyncService::new(stack) }
     }
@@ -190,14 +194,22 @@ struct Dispatching {
 
 impl Dispatching {
     async fn dispatch(self, request: Request<Body>) -> Result<Response<Body>, Status> {
-        let (parts, body) = request.into_parts();
-        let body = buffer(body, self.shared.max_message_bytes).await?;
+        let (mut parts, body) = request.into_parts();
+        let deadline = parts.extensions.get().map(|CallDeadline(deadline)| *deadline);
+        // Nobody below reads the rest, which each attempt would copy.
+        parts.extensions.clear();
+        let body = buffer(body, self.shared.max_message_bytes);
+        let body = match deadline {
+            Some(deadline) => {
+                timeout_at(deadline, body).await.map_err(|_| errors::deadline_exceeded(Duration::ZERO))?
+            }
+            None => body.await,
+        }?;
         let policy = self.policies.get(parts.uri.path()).copied().unwrap_or_else(|| self.config.policy());
         let attempt_timeout = match self.kind {
             Kind::Unary => Duration::from_millis(policy.attempt_timeout_ms),
             Kind::Stream => self.config.outbound.attempt_timeout(),
         };
-        let deadline = parts.extensions.get().map(|CallDeadline(deadline)| *deadline);
         let requires = self.shared.requires.clone();
         let max_message_bytes = self.shared.max_message_bytes;
         let call =

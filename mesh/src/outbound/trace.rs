@@ -3,21 +3,26 @@
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use http::{Request, Response};
+use pin_project_lite::pin_project;
 use tonic::Status;
 use tonic::body::Body;
 use tower::{Layer, Service};
+use tracing::instrument::Instrumented;
 use tracing::{Instrument, Span, field};
 
 use super::Address;
-use crate::rpc::{self, Instruments, Observed};
+use crate::environment::Random;
+use crate::rpc::{self, Instruments, Observation, Observed};
+use crate::sampling;
 
 /// Observes each call.
 #[derive(Clone, Debug)]
 pub(super) struct TraceLayer {
     pub(super) instruments: Instruments,
+    pub(super) random: Arc<dyn Random>,
     pub(super) peer: Arc<str>,
     /// None where the peer is not one address but a set of instances.
     pub(super) address: Option<Address>,
@@ -40,32 +45,51 @@ pub(super) struct Trace<S> {
 impl<S> Service<Request<Body>> for Trace<S>
 where
     S: Service<Request<Body>, Response = Response<Body>, Error = Status>,
-    S::Future: Send + 'static,
 {
     type Response = Response<Body>;
     type Error = Status;
-    type Future = Pin<Box<dyn Future<Output = Result<Response<Body>, Status>> + Send>>;
+    type Future = Observing<S::Future>;
 
     fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Status>> {
         self.inner.poll_ready(context)
     }
 
     fn call(&mut self, request: Request<Body>) -> Self::Future {
-        let span = self.layer.span_of(request.uri().path());
-        let mut observation =
-            self.layer.instruments.begin(request.uri().path_and_query().cloned(), span.clone());
-        let answer = span.in_scope(|| self.inner.call(request)).instrument(span);
-        Box::pin(async move {
-            match answer.await {
-                Ok(response) => {
-                    let (head, body) = response.into_parts();
-                    let body = Observed::new(&head.headers, None, body, Some(observation));
-                    Ok(Response::from_parts(head, Body::new(body)))
-                }
-                Err(status) => {
+        let decision = sampling::decide_call(&*self.layer.random);
+        let span = sampling::decided(decision, || self.layer.span_of(request.uri().path()));
+        let observation = self.layer.instruments.begin(request.uri().path_and_query().cloned(), span.clone());
+        let inner = span.in_scope(|| self.inner.call(request)).instrument(span);
+        Observing { inner, observation: Some(observation) }
+    }
+}
+
+pin_project! {
+    /// A call being answered. A type of its own, so that it needs no place on the heap of its own.
+    pub(super) struct Observing<F> {
+        #[pin]
+        inner: Instrumented<F>,
+        observation: Option<Observation>,
+    }
+}
+
+impl<F: Future<Output = Result<Response<Body>, Status>>> Future for Observing<F> {
+    type Output = Result<Response<Body>, Status>;
+
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = self.project();
+        let answer = ready!(this.inner.poll(context));
+        let mut observation = this.observation.take();
+        Poll::Ready(match answer {
+            Ok(response) => {
+                let (head, body) = response.into_parts();
+                let body = Observed::new(&head.headers, None, body, observation);
+                Ok(Response::from_parts(head, Body::new(body)))
+            }
+            Err(status) => {
+                if let Some(observation) = &mut observation {
                     observation.end(status.code(), Some(status.message()));
-                    Err(status)
                 }
+                Err(status)
             }
         })
     }

@@ -1,22 +1,21 @@
 //! One attempt of a call at one instance: what it carries on the wire, its timeout, and what its end says about the
 //! instance.
 
-use std::error::Error;
 use std::time::Duration;
 
 use bytes::Bytes;
 use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Response};
-use http_body_util::{BodyExt, Full, Limited};
+use http_body_util::Full;
 use tokio::time::{Instant, timeout};
 use tonic::Status;
 use tonic::body::Body;
 use tower::ServiceExt;
 
+use super::gathered::Gathered;
 use super::instance::{Effect, InFlight};
 use super::outcome::{Answer, Cause, Outcome};
 use crate::deadline::{GRPC_TIMEOUT, timeout_value};
-use crate::outbound::size::PREFIX_BYTES;
 use crate::version::REQUIRES_HEADER;
 use crate::{errors, trace};
 
@@ -91,24 +90,13 @@ impl Call {
             return (Ok(response), None);
         }
         let (head, body) = response.into_parts();
-        // One message is all that is held, whatever the server sends.
-        let limit = self.max_message_bytes.saturating_add(PREFIX_BYTES);
-        match Limited::new(body, limit).collect().await {
+        match Gathered::of(body, self.max_message_bytes).await {
             Ok(body) => {
                 let trailers = body.trailers().cloned();
-                let body = Body::new(body.map_err(|never| match never {}));
-                (Ok(Response::from_parts(head, body)), trailers)
+                (Ok(Response::from_parts(head, Body::new(body))), trailers)
             }
-            Err(error) => (Err(self.status_of(error)), None),
+            Err(status) => (Err(status), None),
         }
-    }
-
-    fn status_of(&self, error: Box<dyn Error + Send + Sync>) -> Status {
-        let limit = self.max_message_bytes;
-        error.downcast::<Status>().map_or_else(
-            |_| errors::message_too_large(format_args!("more than {limit}"), limit),
-            |status| *status,
-        )
     }
 
     fn request(&self, previous: u32, limit: Duration) -> Request<Body> {

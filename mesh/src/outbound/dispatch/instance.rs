@@ -3,6 +3,7 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use http::HeaderValue;
 use tokio::sync::watch;
 
 use super::answers::Answers;
@@ -77,6 +78,8 @@ pub(super) struct Instance {
     pub(super) transport: Transport,
     condition: watch::Sender<Condition>,
     vitals: Mutex<Vitals>,
+    /// What is told of a call that it answered at once, which most do; made anew when its version changes.
+    answered: Mutex<Option<(Version, HeaderValue)>>,
     initial: PeakEwma,
     clock: Arc<dyn Clock>,
     random: Arc<dyn Random>,
@@ -105,6 +108,7 @@ impl Instance {
                 answers: Answers::new(now),
                 in_flight: 0,
             }),
+            answered: Mutex::default(),
             initial,
             clock: environment.clock.clone(),
             random: environment.random.clone(),
@@ -131,10 +135,9 @@ impl Instance {
         self.vitals().breaker.found_again(self.clock.monotonic());
     }
 
-    /// The version, the load and whether it wants a probe, of an instance that may be called now.
-    pub(super) fn available(&self) -> Option<(Version, f64, bool)> {
+    /// The version, the load and whether it wants a probe, of an instance that may be called at a time.
+    pub(super) fn available(&self, now: Instant) -> Option<(Version, f64, bool)> {
         let Condition::Serving(description) = &*self.condition.borrow() else { return None };
-        let now = self.clock.monotonic();
         let vitals = self.vitals();
         let wants_probe = match vitals.breaker.permission(now) {
             Permission::Closed => false,
@@ -142,6 +145,19 @@ impl Instance {
             Permission::Open => return None,
         };
         Some((description.version.clone(), vitals.load.load(vitals.in_flight, now), wants_probe))
+    }
+
+    /// What is told of a call that it answered at once, made by `tell` when it is not known for this version.
+    pub(super) fn answered(&self, version: &Version, tell: impl FnOnce() -> HeaderValue) -> HeaderValue {
+        let mut answered = self.answered.lock().unwrap_or_else(PoisonError::into_inner);
+        match &*answered {
+            Some((known, header)) if known == version => header.clone(),
+            _ => {
+                let header = tell();
+                *answered = Some((version.clone(), header.clone()));
+                header
+            }
+        }
     }
 
     pub(super) fn does_well(&self) -> bool {
@@ -234,10 +250,10 @@ impl InFlight {
 
 impl Drop for InFlight {
     fn drop(&mut self) {
-        let now = self.instance.clock.monotonic();
         let mut vitals = self.instance.vitals();
         vitals.in_flight = vitals.in_flight.saturating_sub(1);
         if !self.ended {
+            let now = self.instance.clock.monotonic();
             vitals.load.observe(now.saturating_duration_since(self.began), false, now);
             vitals.breaker.abandoned(self.probe, now);
         }

@@ -104,10 +104,17 @@ impl Course<'_> {
 
     fn pick(&self) -> Option<(Arc<Instance>, Version)> {
         let known = self.shared.instances.known()?;
+        let now = self.shared.environment.clock.monotonic();
+        if let [only] = &*known
+            && self.passed_over.is_empty()
+        {
+            let (version, ..) = only.available(now)?;
+            return self.shared.requirement.is_met_by(&version).then(|| (only.clone(), version));
+        }
         let available: Vec<_> = known
             .iter()
             .filter(|instance| !self.passed_over.iter().any(|(passed, _)| Arc::ptr_eq(passed, instance)))
-            .filter_map(|instance| instance.available().map(|found| (instance, found)))
+            .filter_map(|instance| instance.available(now).map(|found| (instance, found)))
             .collect();
         let candidates: Vec<_> = available
             .iter()
