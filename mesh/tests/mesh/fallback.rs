@@ -10,6 +10,7 @@ use mesh::outbound::discovery::StaticList;
 use mesh::outbound::dispatch::Condition;
 use mesh::outbound::{Dispatch, DispatchConfig, OutboundConfig};
 use tokio::net::TcpListener;
+use tokio::time::Instant;
 use tonic::{Code, Request, Response, Status};
 use tonic_types::StatusExt;
 
@@ -37,6 +38,18 @@ async fn an_instance_that_is_unavailable_is_passed_over_for_the_next_version() {
 async fn an_attempt_that_is_not_answered_in_its_time_goes_to_the_next_version() {
     let config = DispatchConfig { attempt_timeout_ms: 50, ..quick() };
     falls_back(Member::hanging("1.0.1").await, &config, "ATTEMPT_TIMEOUT").await;
+}
+
+#[tokio::test]
+async fn a_call_ends_at_its_deadline_however_long_an_attempt_may_take() {
+    let hanging = Member::hanging("1.0.0").await;
+    let outbound = OutboundConfig { timeout_ms: 200, ..quick().outbound };
+    let dispatch = dispatch(&[&hanging], "^1.0", &DispatchConfig { outbound, ..quick() }).await;
+    let began = Instant::now();
+    let status = soon(ask(&dispatch)).await.unwrap_err();
+    assert_eq!((status.code(), reason_of(&status)), (Code::DeadlineExceeded, Some(Reason::DeadlineExceeded)));
+    let took = began.elapsed();
+    assert!(took >= Duration::from_millis(200) && took < Duration::from_secs(2), "{took:?}");
 }
 
 #[tokio::test]
