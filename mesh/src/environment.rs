@@ -1,6 +1,8 @@
 //! What a process takes from the world: time, randomness and connections. Each is a trait, so that a test or a
 //! simulated network can take its place.
 
+mod resolver;
+
 use std::fmt::Debug;
 use std::future::Future;
 use std::io;
@@ -12,6 +14,8 @@ use std::time::{Duration, Instant, SystemTime};
 use rand::RngCore;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
+
+pub use resolver::SystemResolver;
 
 /// The clocks of the machine.
 pub trait Clock: Send + Sync + Debug {
@@ -99,14 +103,14 @@ pub struct Environment {
 }
 
 impl Environment {
-    /// The real clocks, the operating system's randomness, TCP, and the system's resolver.
+    /// The real clocks, the operating system's randomness, TCP, and DNS as the machine is configured.
     #[must_use]
     pub fn system() -> Self {
         Self {
             clock: Arc::new(SystemClock),
             random: Arc::new(SystemRandom),
             connector: Arc::new(Tcp),
-            resolver: Arc::new(SystemResolver),
+            resolver: Arc::new(SystemResolver::default()),
         }
     }
 }
@@ -154,19 +158,6 @@ impl Connector for Tcp {
             // A request is small and is waited for: it must not wait for more bytes to fill a packet.
             stream.set_nodelay(true)?;
             Ok(Box::new(stream) as Box<dyn Io>)
-        })
-    }
-}
-
-/// The system's resolver. It does not tell how long an answer holds.
-#[derive(Clone, Copy, Debug)]
-pub struct SystemResolver;
-
-impl Resolver for SystemResolver {
-    fn resolve(&self, host: String) -> Resolving {
-        Box::pin(async move {
-            let found = tokio::net::lookup_host((host.as_str(), 0)).await?;
-            Ok(Resolved { addresses: found.map(|address| address.ip()).collect(), ttl: None })
         })
     }
 }

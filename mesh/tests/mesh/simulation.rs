@@ -172,7 +172,8 @@ fn instances_that_dns_adds_and_takes_away_are_followed_without_a_call_that_fails
     sim.client("caller", async move {
         let names = Names::default();
         names.set(&["one"]);
-        let every = DnsConfig { interval_ms: 500, min_interval_ms: 100, timeout_ms: 500 };
+        let every =
+            DnsConfig { interval_ms: 500, min_interval_ms: 100, timeout_ms: 500, ..DnsConfig::default() };
         let environment = environment(3, &names);
         let dns = Dns::new(&"echo:7000".parse()?, every, &environment);
         let dispatch = Dispatch::new("echo", &"^1.0".parse()?, &dns, &config(), &environment);

@@ -36,6 +36,12 @@ pub struct DiscoveryConfig {
     #[arg(value_parser = value_parser!(u64).range(1..=DAY_MS))]
     pub dns_min_interval_ms: u64,
 
+    /// Longest time between two resolutions of a name, whatever its answer says
+    #[arg(id = "discovery_dns_max_interval_ms", long = "discovery-dns-max-interval-ms", value_name = "MS")]
+    #[arg(env = "GAMESHELF_DISCOVERY_DNS_MAX_INTERVAL_MS", default_value_t = 60_000)]
+    #[arg(value_parser = value_parser!(u64).range(1..=DAY_MS))]
+    pub dns_max_interval_ms: u64,
+
     /// Time for one resolution of a name
     #[arg(id = "discovery_dns_timeout_ms", long = "discovery-dns-timeout-ms", value_name = "MS")]
     #[arg(env = "GAMESHELF_DISCOVERY_DNS_TIMEOUT_MS", default_value_t = 5_000)]
@@ -56,6 +62,7 @@ impl DiscoveryConfig {
         DnsConfig {
             interval_ms: self.dns_interval_ms,
             min_interval_ms: self.dns_min_interval_ms,
+            max_interval_ms: self.dns_max_interval_ms,
             timeout_ms: self.dns_timeout_ms,
         }
     }
@@ -68,6 +75,7 @@ impl Default for DiscoveryConfig {
             file_max_bytes: 1024 * 1024,
             dns_interval_ms: 5_000,
             dns_min_interval_ms: 1_000,
+            dns_max_interval_ms: 60_000,
             dns_timeout_ms: 5_000,
         }
     }

@@ -14,17 +14,20 @@ use crate::outbound::Address;
 #[derive(Clone, Copy, Debug)]
 pub struct DnsConfig {
     /// Time between two resolutions, in milliseconds, where the resolver does not tell how long its answer holds; and
-    /// after one that failed. The system's resolver never tells.
+    /// after one that failed.
     pub interval_ms: u64,
     /// The shortest time between two resolutions, in milliseconds, whatever an answer says.
     pub min_interval_ms: u64,
+    /// The longest time between two resolutions, in milliseconds, whatever an answer says: a name in a file of hosts holds
+    /// for ever.
+    pub max_interval_ms: u64,
     /// Time for one resolution, in milliseconds.
     pub timeout_ms: u64,
 }
 
 impl Default for DnsConfig {
     fn default() -> Self {
-        Self { interval_ms: 5_000, min_interval_ms: 1_000, timeout_ms: 5_000 }
+        Self { interval_ms: 5_000, min_interval_ms: 1_000, max_interval_ms: 60_000, timeout_ms: 5_000 }
     }
 }
 
@@ -53,11 +56,13 @@ impl Dns {
         match tokio::time::timeout(Duration::from_millis(self.config.timeout_ms), resolving).await {
             Ok(Ok(resolved)) => {
                 let addresses = resolved.addresses.into_iter().map(|ip| Address::from((ip, self.port)));
-                let wait = resolved.ttl.unwrap_or(interval);
-                (
-                    Some(Arc::new(addresses.collect())),
-                    wait.max(Duration::from_millis(self.config.min_interval_ms)),
-                )
+                // The shortest time goes first, where it was set above the longest.
+                let wait = resolved
+                    .ttl
+                    .unwrap_or(interval)
+                    .min(Duration::from_millis(self.config.max_interval_ms))
+                    .max(Duration::from_millis(self.config.min_interval_ms));
+                (Some(Arc::new(addresses.collect())), wait)
             }
             Ok(Err(error)) => {
                 tracing::warn!(host = self.host, %error, "the name cannot be resolved, what was found before is kept");
@@ -127,7 +132,7 @@ mod tests {
         ];
         let environment =
             Environment { resolver: Arc::new(Script(Mutex::new(script))), ..Environment::system() };
-        let config = DnsConfig { interval_ms: 5_000, min_interval_ms: 1_000, timeout_ms: 5_000 };
+        let config = DnsConfig::default();
         let mut sets = Dns::new(&"tickets:70".parse().unwrap(), config, &environment).endpoints();
         let began = Instant::now();
         let mut next = async || {
