@@ -4,6 +4,7 @@
 
 mod arbiter;
 mod buying;
+mod causality;
 mod faults;
 mod instances;
 mod outages;
