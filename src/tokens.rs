@@ -13,6 +13,8 @@ use uuid::Uuid;
 
 /// The first byte of every token, so that its form can change.
 const VERSION: u8 = 1;
+/// Store id, incarnation.
+const SCOPE_BYTES: usize = 16 + 8;
 /// Version, store id, incarnation, revision.
 const BODY_BYTES: usize = 1 + 16 + 8 + 8;
 /// A few bytes of a hash, so that a token that was cut or mistyped is refused instead of meaning something else.
@@ -41,6 +43,38 @@ impl Token {
     #[must_use]
     pub fn at(self, revision: u64) -> Self {
         Self { revision, ..self }
+    }
+
+    /// What the revision counts in, as bytes: the store and its incarnation.
+    #[must_use]
+    pub fn scope(self) -> [u8; SCOPE_BYTES] {
+        let mut scope = [0; SCOPE_BYTES];
+        scope.copy_from_slice(&self.body()[1..=SCOPE_BYTES]);
+        scope
+    }
+
+    /// The token of a revision in a scope; none where the bytes are no scope of a store.
+    #[must_use]
+    pub fn in_scope(scope: &[u8], revision: u64) -> Option<Self> {
+        let (store, incarnation) = scope.split_at_checked(16)?;
+        Some(Self {
+            store_id: Uuid::from_slice(store).ok()?,
+            incarnation: u64::from_be_bytes(incarnation.try_into().ok()?),
+            revision,
+        })
+    }
+
+    /// Of all that was seen what is newest of a store: of a later incarnation before an earlier one, whose place that took.
+    pub fn newest_of(store_id: Uuid, seen: impl IntoIterator<Item = Self>) -> Option<Self> {
+        let of_store = seen.into_iter().filter(|token| token.store_id == store_id);
+        of_store.max_by_key(|token| (token.incarnation, token.revision))
+    }
+
+    /// Whether what shows this token shows what the other one stands for too, of the same store: the same incarnation at no
+    /// earlier revision, or a later incarnation, which took the other's place.
+    #[must_use]
+    pub fn covers(self, other: Self) -> bool {
+        (self.incarnation, self.revision) >= (other.incarnation, other.revision)
     }
 
     fn body(self) -> [u8; BODY_BYTES] {
@@ -99,11 +133,26 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
+    #[test]
+    fn of_what_was_seen_the_newest_of_the_store_counts() {
+        let token =
+            |store, incarnation, revision| Token { store_id: Uuid::from_u128(store), incarnation, revision };
+        let newest = |seen: &[Token]| Token::newest_of(Uuid::from_u128(1), seen.iter().copied());
+        assert_eq!(newest(&[]), None);
+        assert_eq!(newest(&[token(2, 1, 5)]), None);
+        assert_eq!(newest(&[token(1, 1, 5), token(2, 9, 9)]), Some(token(1, 1, 5)));
+        assert_eq!(newest(&[token(1, 2, 3), token(1, 1, 5)]), Some(token(1, 2, 3)));
+        assert!(token(1, 2, 3).covers(token(1, 1, 5)) && token(1, 1, 5).covers(token(1, 1, 5)));
+        assert!(!token(1, 1, 4).covers(token(1, 1, 5)) && !token(1, 1, 9).covers(token(1, 2, 0)));
+    }
+
     proptest! {
         #[test]
         fn a_token_is_read_back(store in any::<u128>(), incarnation in any::<u64>(), revision in any::<u64>()) {
             let token = Token { store_id: Uuid::from_u128(store), incarnation, revision };
             prop_assert_eq!(token.to_string().parse::<Token>(), Ok(token));
+            prop_assert_eq!(Token::in_scope(&token.scope(), revision), Some(token));
+            prop_assert_eq!(Token::in_scope(&token.scope()[1..], revision), None);
         }
 
         #[test]

@@ -3,10 +3,12 @@
 #![expect(clippy::unwrap_used, reason = "a helper that panics fails the test, which is what it should do")]
 
 mod bad_input;
+mod causality;
 mod checking;
 mod commits;
 mod copies;
 mod dependencies;
+mod descriptions;
 mod durability;
 mod editions;
 mod exporting;
