@@ -106,6 +106,8 @@ reasons! {
     PriceChanged = "PRICE_CHANGED", FailedPrecondition;
     /// The payment provider declined the payment.
     PaymentDeclined = "PAYMENT_DECLINED", FailedPrecondition;
+    /// The catalogue is another one than that of the pages before; the caller begins again with the first page.
+    CatalogChanged = "CATALOG_CHANGED", FailedPrecondition;
     /// There is no such order.
     OrderUnknown = "ORDER_UNKNOWN", NotFound;
     /// There is no such payment.

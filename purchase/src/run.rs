@@ -5,10 +5,11 @@ use std::time::Duration;
 
 use database::OpenError;
 use futures_util::TryFutureExt;
-use gameshelf::catalog::{Catalog, CatalogError};
+use gameshelf::catalog::Catalog;
 use gameshelf::proto::purchase::DESCRIPTORS;
 use gameshelf::proto::purchase::v1::purchase_service_server::{PurchaseServiceServer, SERVICE_NAME};
 use mesh::environment::Environment;
+use mesh::file::Watched;
 use mesh::inbound::{Health, ServeError, Server};
 use mesh::outbound::Outbound;
 use tokio::net::TcpListener;
@@ -35,12 +36,12 @@ pub enum RunError {
         source: std::io::Error,
     },
     /// The catalogue's file is refused whole.
-    #[error("the catalogue {path} is wrong: {source}")]
+    #[error("the catalogue {path} is wrong: {why}")]
     CatalogWrong {
         /// The file.
         path: String,
         /// The line, and what is wrong with it.
-        source: CatalogError,
+        why: String,
     },
     /// The database cannot be used.
     #[error(transparent)]
@@ -81,7 +82,7 @@ pub async fn run(
     listener: TcpListener,
     shutdown: CancellationToken,
 ) -> Result<(), RunError> {
-    let catalog = Arc::new(crate::catalog::load(&config.catalog)?);
+    let catalog = crate::catalog::open(&config.catalog, &environment).await?;
     let server = Server::new(&[SERVICE_NAME], &config.inbound, &environment);
     let service = Service {
         purchases: Arc::default(),
@@ -92,7 +93,12 @@ pub async fn run(
         environment,
     };
     let _guard = service.stopping.clone().drop_guard();
-    let grpc = Grpc::new(Arc::clone(&service.purchases), Duration::from_millis(config.buy_wait_ms));
+    let grpc = Grpc::new(
+        Arc::clone(&service.purchases),
+        service.catalog.clone(),
+        Duration::from_millis(config.buy_wait_ms),
+        config.catalog_pages(),
+    );
     let routes = Routes::new(
         PurchaseServiceServer::new(grpc).max_decoding_message_size(config.inbound.max_message_bytes()),
     );
@@ -108,7 +114,7 @@ struct Service {
     purchases: Arc<OnceLock<Purchases>>,
     health: Health,
     stopping: CancellationToken,
-    catalog: Arc<Catalog>,
+    catalog: Watched<Catalog>,
     environment: Environment,
 }
 
@@ -125,17 +131,12 @@ impl Service {
         let metrics = Metrics::new();
         let parts = self.parts(config, &store, &metrics);
         let (saga, mut tasks) = saga::start(parts, config, self.stopping.clone()).await;
-        let purchases = Purchases {
-            store: Arc::clone(&store),
-            saga,
-            catalog: Arc::clone(&self.catalog),
-            environment: self.environment.clone(),
-            metrics,
-        };
+        let purchases =
+            Purchases { store: Arc::clone(&store), saga, environment: self.environment.clone(), metrics };
         // It is set here alone, and once.
         let _ = self.purchases.set(purchases);
         self.health.set_serving(true);
-        tracing::info!(database = %config.database_url, games = self.catalog.len(), "serving");
+        tracing::info!(database = %config.database_url, games = self.catalog.current().len(), "serving");
         while let Some(ended) = tasks.join_next().await {
             // Without its worker the service would take orders that nobody finishes.
             ended.map_err(|error| RunError::Defect(error.to_string()))?;
