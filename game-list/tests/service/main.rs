@@ -25,10 +25,12 @@ macro_rules! on_both_ways {
 
 #[path = "../../../copy/tests/fake/arbiter.rs"]
 mod arbiter;
+mod catalogue;
 mod check;
 mod follow;
 mod freshness;
 mod paging;
+mod purchase;
 mod rebuild;
 mod start;
 mod support;
