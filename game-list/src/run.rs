@@ -7,12 +7,16 @@ use std::time::Duration;
 use copy::Status;
 use database::OpenError;
 use gameshelf::proto::arbiter::v1::arbiter_service_client::ArbiterServiceClient;
+use gameshelf::proto::arbiter::v1::arbiter_service_server as arbiter_service;
 use gameshelf::proto::gamelist;
 use gameshelf::proto::gamelist::v1::game_list_service_server::GameListServiceServer;
 use gameshelf::proto::purchase::v1::purchase_service_client::PurchaseServiceClient;
+use gameshelf::{packages, services};
 use mesh::environment::{Clock, Environment};
+use mesh::file::FileError;
 use mesh::inbound::{Health, ServeError, Server};
-use mesh::outbound::Outbound;
+use mesh::outbound::Dispatch;
+use mesh::version::{Description, of_package};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
@@ -48,6 +52,9 @@ pub enum RunError {
     /// It is not said where the catalogue comes from.
     #[error("exactly one of --catalog and --purchase-address must be given")]
     CatalogSource,
+    /// The file that says where another service is cannot be used.
+    #[error(transparent)]
+    Addresses(#[from] FileError),
     /// The copy could not be opened.
     #[error(transparent)]
     Database(#[from] OpenError),
@@ -60,11 +67,11 @@ pub enum RunError {
 }
 
 impl RunError {
-    /// Whether whoever starts the service has to change something: the catalogue, or the database.
+    /// Whether whoever starts the service has to change something: the catalogue, a file of addresses, or the database.
     #[must_use]
     pub fn is_misconfigured(&self) -> bool {
         match self {
-            Self::Catalog { .. } | Self::CatalogSource => true,
+            Self::Catalog { .. } | Self::CatalogSource | Self::Addresses(_) => true,
             Self::Database(error) => error.is_misconfigured(),
             _ => false,
         }
@@ -97,20 +104,20 @@ pub async fn run(
     let (titles, following) = if let Some(titles) = watched {
         (titles, None)
     } else {
-        let purchase = purchase(&config, &environment)?;
+        let purchase = purchase(&config, &environment).await?;
         let (titles, following) = catalogue::follow(purchase, &config.catalog, &store, &environment).await?;
         (titles, Some(following))
     };
-    let outbound = Outbound::new("arbiter", &config.arbiter_address, &config.outbound, &environment);
+    let arbiter = dispatch(&config, &environment).await?;
 
     let watching = &config.watching;
     let hub = Arc::new(Hub::new(watching.streams as usize, watching.queue as usize));
     let target = Arc::new(Kept { store: Arc::clone(&store), hub: Arc::clone(&hub) });
-    let copy = copy::follow(target, &outbound, config.copy(), &environment, shutdown.clone()).await?;
+    let copy = copy::follow(target, &arbiter, config.copy(), &environment, shutdown.clone()).await?;
     let status = Arc::clone(copy.status());
 
     let clock = Arc::clone(&environment.clock);
-    let arbiter = Arbiter::new(calls(&config, &outbound), config.arbiter_page_size, config.arbiter_timeout());
+    let arbiter = Arbiter::new(calls(&config, &arbiter), config.arbiter_page_size, config.arbiter_timeout());
     let metrics = Metrics::new();
     let freshness_wait = config.freshness_wait();
     let lister = Lister { store, status: Arc::clone(&status), arbiter, clock, metrics, freshness_wait };
@@ -134,7 +141,7 @@ async fn serve(
     titles: Titles,
     status: Arc<Status>,
 ) -> Result<(), RunError> {
-    let server = Server::new(&[SERVICE_NAME], &config.inbound, environment);
+    let server = Server::new(&[SERVICE_NAME], &config.inbound, environment).described(description(&config));
     let watcher = Watcher { lister, hub, limits: config.watch_limits(), draining: server.draining() };
     let service = GameListServiceServer::new(Service::new(watcher, titles.clone(), config.page_sizes()))
         .max_decoding_message_size(config.inbound.max_message_bytes());
@@ -161,13 +168,39 @@ async fn announce(
     health.set_serving(true);
 }
 
-fn calls(config: &Config, outbound: &Outbound) -> ArbiterServiceClient<mesh::outbound::Calls> {
-    ArbiterServiceClient::new(outbound.calls()).max_decoding_message_size(config.outbound.max_message_bytes())
+/// The arbiter, whatever instances of it there are.
+async fn dispatch(config: &Config, environment: &Environment) -> Result<Dispatch, FileError> {
+    let dispatch = &config.dispatch;
+    let discovery = config.arbiter_address.open(&dispatch.discovery, environment).await?;
+    let requirement = &config.arbiter_requires;
+    let arbiter = Dispatch::new(services::ARBITER, requirement, &*discovery, dispatch, environment);
+    Ok(arbiter.with_policy(format!("/{}/PollChanges", arbiter_service::SERVICE_NAME), config.poll_policy()))
 }
 
-fn purchase(config: &Config, environment: &Environment) -> Result<Purchase, RunError> {
+/// What this is, for whoever calls it.
+fn description(config: &Config) -> Description {
+    let package = packages::GAME_LIST;
+    let description = Description::new(services::GAME_LIST, of_package(env!("CARGO_PKG_VERSION")))
+        .requiring(services::ARBITER, config.arbiter_requires.clone())
+        .serving(package.name, package.version);
+    match config.catalog.from.purchase_address {
+        Some(_) => description.requiring(services::PURCHASE, config.catalog.purchase_requires.clone()),
+        None => description,
+    }
+}
+
+fn calls(config: &Config, arbiter: &Dispatch) -> ArbiterServiceClient<mesh::outbound::Calls> {
+    let limit_bytes = config.dispatch.outbound.max_message_bytes();
+    ArbiterServiceClient::new(arbiter.calls()).max_decoding_message_size(limit_bytes)
+}
+
+/// Purchase, whatever instances of it there are.
+async fn purchase(config: &Config, environment: &Environment) -> Result<Purchase, RunError> {
     let address = config.catalog.from.purchase_address.as_ref().ok_or(RunError::CatalogSource)?;
-    let outbound = Outbound::new("purchase", address, &config.outbound, environment);
-    let client = PurchaseServiceClient::new(outbound.calls());
-    Ok(Purchase::new(client.max_decoding_message_size(config.outbound.max_message_bytes())))
+    let dispatch = &config.dispatch;
+    let discovery = address.open(&dispatch.discovery, environment).await?;
+    let requirement = &config.catalog.purchase_requires;
+    let purchase = Dispatch::new(services::PURCHASE, requirement, &*discovery, dispatch, environment);
+    let client = PurchaseServiceClient::new(purchase.calls());
+    Ok(Purchase::new(client.max_decoding_message_size(dispatch.outbound.max_message_bytes())))
 }

@@ -5,7 +5,8 @@ use std::path::PathBuf;
 use clap::value_parser;
 use gameshelf::catalog::FILE_MAX_BYTES;
 use mesh::file::FileConfig;
-use mesh::outbound::Address;
+use mesh::outbound::discovery::Source;
+use mesh::version::Requirement;
 
 use super::HOUR_MS;
 
@@ -16,6 +17,11 @@ pub struct CatalogConfig {
     /// Where it comes from.
     #[command(flatten)]
     pub from: CatalogFrom,
+
+    /// Versions of purchase that are called
+    #[arg(long, value_name = "RANGE", env = "GAMESHELF_PURCHASE_REQUIRES")]
+    #[arg(default_value = concat!("^", env!("CARGO_PKG_VERSION")))]
+    pub purchase_requires: Requirement,
 
     /// Time between two looks at the catalogue's file, or two questions to purchase
     #[arg(id = "catalog_interval_ms", long = "catalog-interval-ms", value_name = "MS")]
@@ -32,9 +38,9 @@ pub struct CatalogFrom {
     #[arg(id = "catalog", long = "catalog", value_name = "FILE", env = "GAMESHELF_CATALOG")]
     pub file: Option<PathBuf>,
 
-    /// Purchase, to get the catalogue from it where no file can be shared
-    #[arg(long, value_name = "ADDRESS", env = "GAMESHELF_GAME_LIST_PURCHASE_ADDRESS")]
-    pub purchase_address: Option<Address>,
+    /// Where purchase's instances are, in the same forms, to get the catalogue from them where no file can be shared
+    #[arg(long, value_name = "SOURCE", env = "GAMESHELF_GAME_LIST_PURCHASE_ADDRESS")]
+    pub purchase_address: Option<Source>,
 }
 
 impl CatalogConfig {

@@ -13,9 +13,14 @@ use gameshelf::proto::purchase::v1::purchase_service_server::{PurchaseService, P
 use gameshelf::proto::purchase::v1::{
     CatalogGame, CatalogPage, CatalogUnchanged, Delisted, GetCatalogRequest, GetCatalogResponse, Price,
 };
+use gameshelf::services;
+use mesh::environment::Environment;
+use mesh::inbound::{InboundConfig, Server};
+use mesh::version::{Description, of_package};
 use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
-use tokio_stream::wrappers::TcpListenerStream;
+use tokio_util::sync::CancellationToken;
+use tonic::service::Routes;
 use tonic::{Request, Response, Status};
 
 const HEADER: &str = "game_id,title,status,release_year,price_minor_units,currency,required_age\n";
@@ -107,9 +112,12 @@ impl FakePurchase {
                     Err(_) => tokio::time::sleep(Duration::from_millis(5)).await,
                 }
             };
-            let incoming = TcpListenerStream::new(listener);
-            let server = tonic::transport::Server::builder().add_service(PurchaseServiceServer::new(shared));
-            server.serve_with_incoming(incoming).await
+            let routes = Routes::new(PurchaseServiceServer::new(shared));
+            let description = Description::new(services::PURCHASE, of_package(env!("CARGO_PKG_VERSION")));
+            let server = Server::new(&[], &InboundConfig::default(), &Environment::system());
+            let server = server.described(description);
+            server.health().set_serving(true);
+            server.serve(listener, routes, &[], CancellationToken::new()).await
         });
         drop(serving);
         self.runtime = Some(runtime);

@@ -6,6 +6,7 @@ mod arbiter;
 mod buying;
 mod catalogue;
 mod faults;
+mod instances;
 mod outages;
 mod postgres;
 mod provider;
