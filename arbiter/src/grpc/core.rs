@@ -78,8 +78,8 @@ impl Core {
     /// Refuses a request whose caller has seen more of this store than is known here, as if it had asked to be shown that. An
     /// earlier incarnation is over, and what was seen of other stores is theirs to judge.
     pub(super) fn check_seen(&self) -> Result<(), Status> {
-        let tokens = causal::tokens();
-        let tokens = tokens.iter().map(|token| (&**token.scope.as_bytes(), token.position));
+        let tokens = causal::tokens().into_iter();
+        let tokens = tokens.filter_map(|token| Token::in_scope(token.scope.as_bytes(), token.position));
         let Some(seen) = Token::newest_of(self.identity.store_id, tokens) else { return Ok(()) };
         let head = self.cache.head();
         if self.token(head).covers(seen) {

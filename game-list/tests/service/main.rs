@@ -26,6 +26,7 @@ macro_rules! on_both_ways {
 #[path = "../../../copy/tests/fake/arbiter.rs"]
 mod arbiter;
 mod catalogue;
+mod causality;
 mod check;
 mod follow;
 mod freshness;

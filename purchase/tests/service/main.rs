@@ -5,6 +5,7 @@
 mod arbiter;
 mod buying;
 mod catalogue;
+mod causality;
 mod faults;
 mod instances;
 mod outages;
