@@ -38,6 +38,8 @@ pub(crate) struct World {
     pub(crate) games_per_page: usize,
     /// Catalogues that take the place of the one before after a page that is not the last.
     pub(crate) changes_between_pages: VecDeque<Catalog>,
+    /// Whether it refuses a page of a catalogue that is gone, or gives one of what it has now, as another instance might.
+    pub(crate) refuses_old_pages: bool,
     /// What is done to each game on its way out.
     pub(crate) spoil: fn(&mut CatalogGame),
     /// How often it was asked, and how many pages and whole catalogues it gave.
@@ -65,6 +67,7 @@ impl FakePurchase {
             catalog,
             games_per_page: 100,
             changes_between_pages: VecDeque::new(),
+            refuses_old_pages: true,
             spoil: |_| {},
             asked: 0,
             pages: 0,
@@ -145,7 +148,7 @@ impl PurchaseService for Shared {
             return Ok(Response::new(GetCatalogResponse { catalog_hash, content }));
         }
         let (hash, start) = request.page_token.split_once(' ').unwrap_or((&catalog_hash, "0"));
-        if hash != catalog_hash {
+        if hash != catalog_hash && world.refuses_old_pages {
             return Err(ErrorBuilder::new(Reason::CatalogChanged, "another one").build());
         }
         let start: usize = start.parse().unwrap();
