@@ -38,7 +38,7 @@ pub struct CatalogFrom {
     #[arg(id = "catalog", long = "catalog", value_name = "FILE", env = "GAMESHELF_CATALOG")]
     pub file: Option<PathBuf>,
 
-    /// Where purchase's instances are, in the same forms, to get the catalogue from them where no file can be shared
+    /// Where purchase's instances are, told as those of the arbiter, to get the catalogue where no file can be shared
     #[arg(long, value_name = "SOURCE", env = "GAMESHELF_GAME_LIST_PURCHASE_ADDRESS")]
     pub purchase_address: Option<Source>,
 }
