@@ -4,6 +4,7 @@
 
 mod bad_input;
 mod catalogue;
+mod causality;
 mod checking;
 mod commits;
 mod copies;
