@@ -2,10 +2,12 @@
 //!
 //! The header is `game_id,title,status,release_year,price_minor_units,currency,required_age`. A `listed` game can be
 //! bought and has a price; a `delisted` one can be owned but not bought, and its price is empty. A file with one
-//! wrong line is refused whole, so that no service sells from half a catalogue.
+//! wrong line is refused whole, so that no service sells from half a catalogue. Where files cannot be shared, the same
+//! games go over the wire: [`Game::new`] and [`Catalog::from_games`] refuse what a file would be refused for.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::fmt;
+use std::ops::Bound;
 
 use sha2::{Digest, Sha256};
 
@@ -44,6 +46,23 @@ pub enum Offer {
     Delisted,
 }
 
+impl Offer {
+    /// For sale, for a price in minor units; none where it is not known as a number.
+    ///
+    /// # Errors
+    ///
+    /// When the price is missing or negative, or the currency is not three capital letters.
+    pub fn listed(minor_units: Option<i64>, currency: &str) -> Result<Self, String> {
+        let minor_units = minor_units
+            .filter(|minor_units| *minor_units >= 0)
+            .ok_or("price_minor_units of a listed game must be a number that is not negative")?;
+        if currency.len() != 3 || !currency.bytes().all(|byte| byte.is_ascii_uppercase()) {
+            return Err("currency of a listed game must be three capital letters".to_owned());
+        }
+        Ok(Self::Listed(Price { currency: currency.to_owned(), minor_units }))
+    }
+}
+
 /// A game of the catalogue.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Game {
@@ -59,11 +78,43 @@ pub struct Game {
     pub required_age: u8,
 }
 
-/// All games, with the hash of the file they came from.
-#[derive(Clone, Debug)]
+impl Game {
+    /// A game that may stand in a catalogue.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong with the id or the title.
+    pub fn new(
+        game_id: &str,
+        title: &str,
+        offer: Offer,
+        release_year: Option<u16>,
+        required_age: u8,
+    ) -> Result<Self, String> {
+        let game_id = game_id.parse().map_err(|error| format!("game_id {error}"))?;
+        if title.is_empty() {
+            return Err("title must not be empty".to_owned());
+        }
+        ids::check_text(title, TITLE_MAX_BYTES).map_err(|error| format!("title {error}"))?;
+        Ok(Self { game_id, title: title.to_owned(), offer, release_year, required_age })
+    }
+}
+
+/// All games, ordered by id, with the hash of the file they came from.
+#[derive(Clone, Debug, Default)]
 pub struct Catalog {
-    games: HashMap<GameId, Game>,
+    games: BTreeMap<GameId, Game>,
     hash: String,
+}
+
+/// Whether a text is a hash as [`Catalog::hash`] gives it.
+///
+/// # Errors
+///
+/// When it is none. The text completes a sentence that begins with the name of the field.
+pub fn check_hash(text: &str) -> Result<(), &'static str> {
+    let is_hash = text.len() == 64 && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
+    if is_hash { Ok(()) } else { Err("must be a SHA-256 in hex: 64 characters of 0-9 and a-f") }
 }
 
 /// Why a catalogue file is refused.
@@ -98,7 +149,7 @@ impl Catalog {
         if header.iter().ne(HEADER) {
             return Err(CatalogError::new(1, format!("the header must be {}", HEADER.join(","))));
         }
-        let mut games = HashMap::new();
+        let mut games = BTreeMap::new();
         for record in reader.records() {
             let record = record.map_err(|error| from_csv(file, &error))?;
             let line = line_of(file, record.position());
@@ -113,6 +164,37 @@ impl Catalog {
         Ok(Self { games, hash: hex(&Sha256::digest(file)) })
     }
 
+    /// The catalogue of a file that somebody else has read, of its games and its hash.
+    ///
+    /// # Errors
+    ///
+    /// A hash that is none, a game that is there twice, or no game at all.
+    pub fn from_games(hash: &str, games: impl IntoIterator<Item = Game>) -> Result<Self, String> {
+        check_hash(hash).map_err(|why| format!("the hash {why}"))?;
+        let mut all = BTreeMap::new();
+        for game in games {
+            if let Some(twice) = all.insert(game.game_id.clone(), game) {
+                return Err(format!("game_id {} is listed twice", twice.game_id));
+            }
+        }
+        if all.is_empty() {
+            return Err("the catalogue has no games".to_owned());
+        }
+        Ok(Self { games: all, hash: hash.to_owned() })
+    }
+
+    /// The catalogue of whoever has not got one yet: without games, and with an empty hash.
+    #[must_use]
+    pub fn none() -> Self {
+        Self::default()
+    }
+
+    /// The games after this one, ordered by id; all of them after none.
+    pub fn after(&self, game_id: Option<&GameId>) -> impl Iterator<Item = &Game> {
+        let from = game_id.map_or(Bound::Unbounded, Bound::Excluded);
+        self.games.range::<GameId, _>((from, Bound::Unbounded)).map(|(_, game)| game)
+    }
+
     /// The game with this id.
     #[must_use]
     pub fn get(&self, game_id: &GameId) -> Option<&Game> {
@@ -125,13 +207,13 @@ impl Catalog {
         self.games.len()
     }
 
-    /// Whether there are no games; never so for a catalogue that was read from a file.
+    /// Whether there are no games: only so for [`Catalog::none`].
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.games.is_empty()
     }
 
-    /// SHA-256 of the file, in hex.
+    /// SHA-256 of the file, in hex; empty for [`Catalog::none`].
     #[must_use]
     pub fn hash(&self) -> &str {
         &self.hash
@@ -155,32 +237,18 @@ fn parse_game(record: &csv::StringRecord) -> Result<Game, String> {
         return Err(format!("{} fields are needed, and there are {}", HEADER.len(), record.len()));
     }
     let field = |index: usize| record.get(index).unwrap_or_default();
-    let game_id: GameId = field(0).parse().map_err(|error| format!("game_id {error}"))?;
-    let title = field(1);
-    if title.is_empty() {
-        return Err("title must not be empty".to_owned());
-    }
-    ids::check_text(title, TITLE_MAX_BYTES).map_err(|error| format!("title {error}"))?;
-    Ok(Game {
-        game_id,
-        title: title.to_owned(),
-        offer: parse_offer(field(2), field(4), field(5))?,
-        release_year: parse_optional(field(3), "release_year must be a year")?,
-        required_age: parse_optional(field(6), "required_age must be a number from 0 to 255")?.unwrap_or(0),
-    })
+    Game::new(
+        field(0),
+        field(1),
+        parse_offer(field(2), field(4), field(5))?,
+        parse_optional(field(3), "release_year must be a year")?,
+        parse_optional(field(6), "required_age must be a number from 0 to 255")?.unwrap_or(0),
+    )
 }
 
 fn parse_offer(status: &str, price: &str, currency: &str) -> Result<Offer, String> {
     match status {
-        "listed" => {
-            let minor_units = price.parse::<i64>().ok().filter(|minor_units| *minor_units >= 0);
-            let minor_units = minor_units
-                .ok_or("price_minor_units of a listed game must be a number that is not negative")?;
-            if currency.len() != 3 || !currency.bytes().all(|byte| byte.is_ascii_uppercase()) {
-                return Err("currency of a listed game must be three capital letters".to_owned());
-            }
-            Ok(Offer::Listed(Price { currency: currency.to_owned(), minor_units }))
-        }
+        "listed" => Offer::listed(price.parse().ok(), currency),
         "delisted" if price.is_empty() => Ok(Offer::Delisted),
         "delisted" => Err("price_minor_units of a delisted game must be empty".to_owned()),
         _ => Err(format!("status must be listed or delisted, and is {status:?}")),
@@ -252,6 +320,36 @@ mod tests {
         assert_eq!(with("a,A,listed,soon,1,USD,"), "line 4: release_year must be a year");
         assert_eq!(with("a,A,listed,,1,USD,300"), "line 4: required_age must be a number from 0 to 255");
         assert_eq!(with("a,A"), "line 4: 7 fields are needed, and there are 2");
+    }
+
+    #[test]
+    fn games_of_the_wire_are_held_to_what_a_file_is() {
+        let file = Catalog::parse(GOOD.as_bytes()).unwrap();
+        let games = || file.after(None).cloned().collect::<Vec<_>>();
+        let copy = Catalog::from_games(file.hash(), games()).unwrap();
+        assert_eq!((copy.hash(), copy.len()), (file.hash(), 2));
+        assert!(copy.after(None).eq(file.after(None)));
+        let refused = |hash: &str, games: Vec<Game>| Catalog::from_games(hash, games).unwrap_err();
+        assert!(refused("abc", games()).starts_with("the hash must be a SHA-256"));
+        assert_eq!(refused(file.hash(), vec![]), "the catalogue has no games");
+        let twice = [games(), games()].concat();
+        assert_eq!(refused(file.hash(), twice), "game_id old-sea is listed twice");
+        assert_eq!(Game::new("a", "", Offer::Delisted, None, 0), Err("title must not be empty".to_owned()));
+        assert!(Game::new("A", "A", Offer::Delisted, None, 0).unwrap_err().starts_with("game_id must be"));
+        assert!(Offer::listed(Some(-1), "USD").is_err() && Offer::listed(Some(1), "usd").is_err());
+    }
+
+    #[test]
+    fn games_come_in_order_after_any_place() {
+        let catalog = Catalog::parse(GOOD.as_bytes()).unwrap();
+        let ids = |after: Option<&str>| {
+            let after: Option<GameId> = after.map(|id| id.parse().unwrap());
+            catalog.after(after.as_ref()).map(|game| game.game_id.to_string()).collect::<Vec<_>>()
+        };
+        assert_eq!(ids(None), ["old-sea", "tiny-forest"]);
+        assert_eq!(ids(Some("old-sea")), ["tiny-forest"]);
+        assert_eq!(ids(Some("p")), ["tiny-forest"]);
+        assert_eq!(ids(Some("tiny-forest")), [""; 0]);
     }
 
     #[test]

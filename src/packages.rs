@@ -16,8 +16,8 @@ pub struct Package {
 
 /// What the arbiter serves.
 pub const ARBITER: Package = Package { name: "gameshelf.arbiter.v1", version: Version::new(1, 0, 0) };
-/// What purchase serves.
-pub const PURCHASE: Package = Package { name: "gameshelf.purchase.v1", version: Version::new(1, 0, 0) };
+/// What purchase serves; since 1.1 with its catalogue.
+pub const PURCHASE: Package = Package { name: "gameshelf.purchase.v1", version: Version::new(1, 1, 0) };
 /// What game-list serves.
 pub const GAME_LIST: Package = Package { name: "gameshelf.gamelist.v1", version: Version::new(1, 0, 0) };
 /// What a payment provider serves.

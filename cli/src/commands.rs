@@ -14,6 +14,8 @@ pub(crate) mod history;
 pub(crate) mod import;
 pub(crate) mod list;
 mod ownership;
+mod patience;
+mod progress;
 pub(crate) mod reservation;
 pub(crate) mod reserve;
 pub(crate) mod revoke;

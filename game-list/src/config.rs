@@ -1,5 +1,6 @@
 //! What can be set about game-list.
 
+mod catalog;
 mod following;
 mod watching;
 
@@ -16,6 +17,7 @@ use mesh::version::Requirement;
 
 use crate::grpc::PageSizes;
 use crate::watch::WatchLimits;
+pub(crate) use catalog::CatalogConfig;
 pub(crate) use following::FollowingConfig;
 pub(crate) use watching::WatchingConfig;
 
@@ -35,10 +37,6 @@ pub struct Config {
     /// How the database is opened.
     #[command(flatten)]
     pub database: DatabaseConfig,
-
-    /// The catalogue, a CSV file, for the titles
-    #[arg(long, value_name = "FILE", env = "GAMESHELF_CATALOG")]
-    pub catalog: PathBuf,
 
     /// Where the arbiter's instances are: HOST:PORT,HOST:PORT, or dns:HOST:PORT, or file: and a path
     #[arg(long, value_name = "SOURCE", env = "GAMESHELF_ARBITER_ADDRESS")]
@@ -79,6 +77,10 @@ pub struct Config {
     #[arg(long, value_name = "MS", env = "GAMESHELF_GAME_LIST_FRESHNESS_WAIT_MS", default_value_t = 200)]
     #[arg(value_parser = value_parser!(u64).range(0..=HOUR_MS))]
     pub freshness_wait_ms: u64,
+
+    /// How the catalogue is had.
+    #[command(flatten)]
+    pub catalog: CatalogConfig,
 
     /// How the copy is kept.
     #[command(flatten)]
@@ -163,8 +165,26 @@ mod tests {
             "--follow=x",
             "--copy-check=x",
             "--watch-streams=0",
+            "--catalog-interval-ms=0",
+            "--purchase-requires=*",
+            // The file is given already.
+            "--purchase-address=127.0.0.1:7401",
         ] {
             assert!(read(flag).is_err(), "{flag}");
         }
+    }
+
+    #[test]
+    fn the_catalogue_is_a_file_or_that_of_purchase() {
+        let read = |flags: &[&str]| {
+            let all = ["test"].iter().chain(flags);
+            Arguments::try_parse_from(all).map(|arguments| arguments.config.catalog.from)
+        };
+        assert!(read(&["--catalog=c.csv"]).unwrap().purchase_address.is_none());
+        assert!(read(&["--purchase-address=127.0.0.1:7401"]).unwrap().file.is_none());
+        let none = read(&[]).unwrap_err().to_string();
+        assert!(none.contains("--catalog <FILE>|--purchase-address <SOURCE>"), "{none}");
+        let both = read(&["--catalog=c.csv", "--purchase-address=127.0.0.1:7401"]).unwrap_err().to_string();
+        assert!(both.contains("cannot be used with"), "{both}");
     }
 }

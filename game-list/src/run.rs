@@ -6,11 +6,11 @@ use std::time::Duration;
 
 use copy::Status;
 use database::OpenError;
-use gameshelf::catalog::Catalog;
 use gameshelf::proto::arbiter::v1::arbiter_service_client::ArbiterServiceClient;
 use gameshelf::proto::arbiter::v1::arbiter_service_server as arbiter_service;
 use gameshelf::proto::gamelist;
 use gameshelf::proto::gamelist::v1::game_list_service_server::GameListServiceServer;
+use gameshelf::proto::purchase::v1::purchase_service_client::PurchaseServiceClient;
 use gameshelf::{packages, services};
 use mesh::environment::{Clock, Environment};
 use mesh::file::FileError;
@@ -23,13 +23,14 @@ use tokio_util::task::AbortOnDropHandle;
 use tonic::service::Routes;
 
 use crate::arbiter::Arbiter;
-use crate::catalogue::{self, CatalogueError};
+use crate::catalogue::{self, Titles};
 use crate::config::Config;
 use crate::grpc::Service;
 use crate::hub::Hub;
 use crate::kept::Kept;
 use crate::list::Lister;
 use crate::metrics::Metrics;
+use crate::purchase::Purchase;
 use crate::store::{Store, StoreError};
 use crate::watch::Watcher;
 
@@ -41,13 +42,16 @@ const SERVICE_NAME: &str = "gameshelf.gamelist.v1.GameListService";
 #[non_exhaustive]
 pub enum RunError {
     /// The catalogue is missing or wrong.
-    #[error("the catalogue {}: {error}", .path.display())]
+    #[error("the catalogue {}: {why}", .path.display())]
     Catalog {
         /// The file.
         path: PathBuf,
         /// What is wrong with it.
-        error: CatalogueError,
+        why: String,
     },
+    /// It is not said where the catalogue comes from.
+    #[error("exactly one of --catalog and --purchase-address must be given")]
+    CatalogSource,
     /// The file that says where another service is cannot be used.
     #[error(transparent)]
     Addresses(#[from] FileError),
@@ -67,7 +71,7 @@ impl RunError {
     #[must_use]
     pub fn is_misconfigured(&self) -> bool {
         match self {
-            Self::Catalog { .. } | Self::Addresses(_) => true,
+            Self::Catalog { .. } | Self::CatalogSource | Self::Addresses(_) => true,
             Self::Database(error) => error.is_misconfigured(),
             _ => false,
         }
@@ -93,12 +97,17 @@ pub async fn run(
     listener: TcpListener,
     shutdown: CancellationToken,
 ) -> Result<(), RunError> {
-    let catalog = catalogue::load(&config.catalog)
-        .await
-        .map_err(|error| RunError::Catalog { path: config.catalog.clone(), error })?;
+    let watched = catalogue::watch(&config.catalog, &environment).await?;
     let opened = shutdown.run_until_cancelled(Store::open(&config.copy_file, &config.database)).await;
     let Some(store) = opened.transpose()? else { return Ok(()) };
     let store = Arc::new(store);
+    let (titles, following) = if let Some(titles) = watched {
+        (titles, None)
+    } else {
+        let purchase = purchase(&config, &environment).await?;
+        let (titles, following) = catalogue::follow(purchase, &config.catalog, &store, &environment).await?;
+        (titles, Some(following))
+    };
     let arbiter = dispatch(&config, &environment).await?;
 
     let watching = &config.watching;
@@ -113,8 +122,13 @@ pub async fn run(
     let freshness_wait = config.freshness_wait();
     let lister = Lister { store, status: Arc::clone(&status), arbiter, clock, metrics, freshness_wait };
     let watching = (Arc::new(lister), hub);
-    serve(config, &environment, listener, shutdown, watching, catalog, status).await?;
+    serve(config, &environment, listener, shutdown, watching, titles, status).await?;
     copy.ended().await;
+    if let Some(following) = following {
+        following.abort();
+        // It lets the store go.
+        let _ = following.await;
+    }
     Ok(())
 }
 
@@ -124,26 +138,33 @@ async fn serve(
     listener: TcpListener,
     shutdown: CancellationToken,
     (lister, hub): (Arc<Lister>, Arc<Hub>),
-    catalog: Catalog,
+    titles: Titles,
     status: Arc<Status>,
 ) -> Result<(), RunError> {
     let server = Server::new(&[SERVICE_NAME], &config.inbound, environment).described(description(&config));
     let watcher = Watcher { lister, hub, limits: config.watch_limits(), draining: server.draining() };
-    let service = GameListServiceServer::new(Service::new(watcher, catalog, config.page_sizes()))
+    let service = GameListServiceServer::new(Service::new(watcher, titles.clone(), config.page_sizes()))
         .max_decoding_message_size(config.inbound.max_message_bytes());
     let (clock, patience) = (Arc::clone(&environment.clock), config.copy().probe_timeout);
-    let announcing = announce(server.health(), status, clock, patience);
+    let announcing = announce(server.health(), (status, titles), clock, patience);
     let _announcing = AbortOnDropHandle::new(tokio::spawn(announcing));
     server.serve(listener, Routes::new(service), &[gamelist::DESCRIPTORS], shutdown).await?;
     Ok(())
 }
 
 /// Says that the service serves as soon as it can answer something, and goes on saying so without the arbiter. For a
-/// moment it waits for the copy to be followed: whoever asks first should not be told of a degradation that is none.
-async fn announce(health: Health, status: Arc<Status>, clock: Arc<dyn Clock>, patience: Duration) {
+/// moment it waits for the copy to be followed and the titles to be there: whoever asks first should not be told of a degradation
+/// that is none.
+async fn announce(
+    health: Health,
+    (status, titles): (Arc<Status>, Titles),
+    clock: Arc<dyn Clock>,
+    patience: Duration,
+) {
     status.answerable().await;
-    // Without the arbiter the copy serves all the same.
-    let _ = tokio::time::timeout(patience, status.followed(clock.as_ref())).await;
+    // Without the arbiter, and without purchase, the copy serves all the same.
+    let all = async { tokio::join!(status.followed(clock.as_ref()), titles.tried()) };
+    let _ = tokio::time::timeout(patience, all).await;
     health.set_serving(true);
 }
 
@@ -159,12 +180,27 @@ async fn dispatch(config: &Config, environment: &Environment) -> Result<Dispatch
 /// What this is, for whoever calls it.
 fn description(config: &Config) -> Description {
     let package = packages::GAME_LIST;
-    Description::new(services::GAME_LIST, of_package(env!("CARGO_PKG_VERSION")))
+    let description = Description::new(services::GAME_LIST, of_package(env!("CARGO_PKG_VERSION")))
         .requiring(services::ARBITER, config.arbiter_requires.clone())
-        .serving(package.name, package.version)
+        .serving(package.name, package.version);
+    match config.catalog.from.purchase_address {
+        Some(_) => description.requiring(services::PURCHASE, config.catalog.purchase_requires.clone()),
+        None => description,
+    }
 }
 
 fn calls(config: &Config, arbiter: &Dispatch) -> ArbiterServiceClient<mesh::outbound::Calls> {
     let limit_bytes = config.dispatch.outbound.max_message_bytes();
     ArbiterServiceClient::new(arbiter.calls()).max_decoding_message_size(limit_bytes)
+}
+
+/// Purchase, whatever instances of it there are.
+async fn purchase(config: &Config, environment: &Environment) -> Result<Purchase, RunError> {
+    let address = config.catalog.from.purchase_address.as_ref().ok_or(RunError::CatalogSource)?;
+    let dispatch = &config.dispatch;
+    let discovery = address.open(&dispatch.discovery, environment).await?;
+    let requirement = &config.catalog.purchase_requires;
+    let purchase = Dispatch::new(services::PURCHASE, requirement, &*discovery, dispatch, environment);
+    let client = PurchaseServiceClient::new(purchase.calls());
+    Ok(Purchase::new(client.max_decoding_message_size(dispatch.outbound.max_message_bytes())))
 }

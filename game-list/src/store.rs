@@ -1,5 +1,6 @@
-//! All SQL of the copy: what reads it here, what writes it in `write`.
+//! All SQL: what reads the copy here, what writes it in `write`, and the catalogue of purchase in `catalog`.
 
+mod catalog;
 mod write;
 
 use std::path::Path;
@@ -20,6 +21,11 @@ const MIGRATIONS: Migrations = Migrations(&[
         version: 2,
         description: "partitions",
         sql: include_str!("../migrations/sqlite/0002_partitions.sql"),
+    },
+    Migration {
+        version: 3,
+        description: "catalog",
+        sql: include_str!("../migrations/sqlite/0003_catalog.sql"),
     },
 ]);
 

@@ -1,6 +1,7 @@
 use super::*;
 use copy::{Batch, Change, Commit, Row as CopyRow};
 use database::SqliteOptions;
+use gameshelf::catalog::Catalog;
 use proptest::prelude::*;
 use std::collections::BTreeMap;
 
@@ -154,4 +155,28 @@ proptest! {
             }
         });
     }
+}
+
+#[tokio::test]
+async fn the_catalogue_is_kept_whole_or_as_it_was() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("copy.sqlite");
+    let store = open(&path).await;
+    assert!(store.catalog().await.unwrap().is_none());
+    let header = "game_id,title,status,release_year,price_minor_units,currency,required_age";
+    let many = (0..25_000).map(|number| format!("g{number},G,listed,,{number},USD,"));
+    let many = many.collect::<Vec<_>>().join("\n");
+    for lines in [many.as_str(), "a,\"A, \"\"b\"\"\",listed,2019,499,USD,18\nb,B,delisted,,,,\n"] {
+        let catalog = Catalog::parse(format!("{header}\n{lines}").as_bytes()).unwrap();
+        store.keep_catalog(&catalog, 7).await.unwrap();
+        let kept = store.catalog().await.unwrap().unwrap();
+        assert_eq!((kept.catalog.hash(), kept.confirmed_unix_ms), (catalog.hash(), 7));
+        assert!(kept.catalog.after(None).eq(catalog.after(None)));
+    }
+    store.confirm_catalog(9).await.unwrap();
+    drop(store);
+    let store = open(&path).await;
+    assert_eq!(store.catalog().await.unwrap().unwrap().confirmed_unix_ms, 9);
+    sqlx::query("UPDATE catalog_game SET currency = 'usd'").execute(&store.database.writer).await.unwrap();
+    assert!(matches!(store.catalog().await, Err(StoreError::Corrupt)));
 }

@@ -3,11 +3,14 @@
 //!
 //! The file is looked at by an interval: its time of change, its length and its inode say whether it has to be read
 //! again. That works on every file system, also where a file is mounted into a container and replaced from outside.
+//! What is read is parsed on a thread of its own, so that a large file holds nothing up.
+
+mod meters;
 
 use std::fmt::{self, Display};
 use std::io;
 use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -16,6 +19,7 @@ use tokio::sync::watch;
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::environment::{Clock, Environment};
+use meters::Meters;
 
 /// File systems count the time of change in steps of up to two seconds: within them a second change may look like none.
 const SETTLED_AFTER: Duration = Duration::from_secs(2);
@@ -126,17 +130,16 @@ impl<T: Send + Sync + 'static> Watched<T> {
         environment: &Environment,
         parse: impl Fn(&[u8]) -> Result<T, E> + Send + Sync + 'static,
     ) -> Result<Self, FileError> {
-        let mut reader = Reader {
-            path: path.into(),
-            config,
-            clock: environment.clock.clone(),
-            seen: None,
-            content: Vec::new(),
-        };
+        let path = path.into();
+        let mut meters = Meters::new(&path, environment.clock.clone());
+        let mut reader =
+            Reader { path, config, clock: environment.clock.clone(), seen: None, content: Arc::default() };
+        let parse = Arc::new(parse);
         reader.read().await?;
-        let value = parsed(&parse, &reader.path, &reader.content)?;
+        let value = parsed(&parse, &reader).await?;
+        meters.good();
         let (sender, snapshots) = watch::channel(Snapshot { value: Arc::new(value), trouble: None });
-        let task = tokio::spawn(keep(reader, parse, sender));
+        let task = tokio::spawn(keep(reader, parse, sender, meters));
         Ok(Self { snapshots, task: Arc::new(AbortOnDropHandle::new(task)) })
     }
 
@@ -162,32 +165,43 @@ impl<T: Send + Sync + 'static> Watched<T> {
     }
 }
 
-fn parsed<T, E: Display>(
-    parse: &impl Fn(&[u8]) -> Result<T, E>,
-    path: &Path,
-    content: &[u8],
+/// Parses what was read, on a thread where it may take its time.
+async fn parsed<T: Send + 'static, E: Display + 'static>(
+    parse: &Arc<impl Fn(&[u8]) -> Result<T, E> + Send + Sync + 'static>,
+    reader: &Reader,
 ) -> Result<T, FileError> {
-    parse(content).map_err(|why| FileError::Invalid { path: path.to_owned(), why: why.to_string() })
+    let (parse, content) = (parse.clone(), reader.content.clone());
+    let parsing = tokio::task::spawn_blocking(move || parse(&content).map_err(|why| why.to_string()));
+    // A parser that panics refuses the file, and the value from before stays.
+    let parsed = parsing.await.unwrap_or_else(|_| Err("its parser failed".to_owned()));
+    parsed.map_err(|why| FileError::Invalid { path: reader.path.clone(), why })
 }
 
-async fn keep<T, E: Display>(
+async fn keep<T: Send + 'static, E: Display + 'static>(
     mut reader: Reader,
-    parse: impl Fn(&[u8]) -> Result<T, E>,
+    parse: Arc<impl Fn(&[u8]) -> Result<T, E> + Send + Sync + 'static>,
     sender: watch::Sender<Snapshot<T>>,
+    mut meters: Meters,
 ) {
     loop {
         tokio::time::sleep(Duration::from_millis(reader.config.interval_ms)).await;
         let next = match reader.read().await {
-            Ok(false) => continue,
-            Ok(true) => parsed(&parse, &reader.path, &reader.content),
-            Err(error) => Err(error),
+            Ok(false) => None,
+            Ok(true) => Some(parsed(&parse, &reader).await),
+            Err(error) => Some(Err(error)),
         };
         match next {
-            Ok(value) => {
+            None => {}
+            Some(Ok(value)) => {
                 tracing::info!(path = %reader.path.display(), "the file has changed and is used");
                 sender.send_replace(Snapshot { value: Arc::new(value), trouble: None });
             }
-            Err(error) => tell(&sender, &error.to_string()),
+            Some(Err(error)) => tell(&sender, &error.to_string()),
+        }
+        if sender.borrow().trouble.is_none() {
+            meters.good();
+        } else {
+            meters.bad();
         }
     }
 }
@@ -219,7 +233,7 @@ struct Reader {
     clock: Arc<dyn Clock>,
     /// None when the file has to be read again whatever it looks like.
     seen: Option<Stamp>,
-    content: Vec<u8>,
+    content: Arc<Vec<u8>>,
 }
 
 impl Reader {
@@ -230,7 +244,7 @@ impl Reader {
         if result.is_err() {
             // When it can be read again, it is new, even with the content it had.
             self.seen = None;
-            self.content.clear();
+            self.content = Arc::default();
         }
         result.map(|changed| changed || first)
     }
@@ -255,8 +269,8 @@ impl Reader {
         }
         let age = self.clock.wall().duration_since(stamp.modified).unwrap_or_default();
         self.seen = (age > SETTLED_AFTER).then_some(stamp);
-        let changed = content != self.content;
-        self.content = content;
+        let changed = content != *self.content;
+        self.content = Arc::new(content);
         Ok(changed)
     }
 }

@@ -1,4 +1,5 @@
 use std::fs;
+use std::path::Path;
 
 use super::*;
 
@@ -70,4 +71,45 @@ async fn a_file_that_is_bad_from_the_start_is_an_error() {
     assert!(matches!(open(&path).await, Err(FileError::Invalid { .. })));
     fs::write(&path, "1".repeat(65)).unwrap();
     assert!(matches!(open(&path).await, Err(FileError::TooLarge { limit_bytes: 64, .. })));
+}
+
+#[tokio::test]
+async fn a_parser_that_panics_keeps_the_old_value() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("number");
+    fs::write(&path, "1").unwrap();
+    let parse = |content: &[u8]| match number(content) {
+        Ok(2) => panic!("it does not like 2"),
+        parsed => parsed,
+    };
+    let mut watched = Watched::open(&path, QUICK, &Environment::system(), parse).await.unwrap();
+    fs::write(&path, "2").unwrap();
+    let snapshot = changed(&mut watched).await;
+    assert_eq!(**snapshot.value(), 1);
+    assert!(snapshot.trouble().unwrap().contains("its parser failed"), "{snapshot:?}");
+    fs::write(&path, "3").unwrap();
+    assert_eq!(**changed(&mut watched).await.value(), 3);
+}
+
+#[tokio::test]
+async fn a_file_is_parsed_beside_the_runtime() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("number");
+    fs::write(&path, "1").unwrap();
+    let (release, hold) = std::sync::mpsc::channel::<()>();
+    let hold = std::sync::Mutex::new(hold);
+    let parse = move |content: &[u8]| {
+        // Holds the thread that it runs on until the test, on the runtime's only thread, goes on.
+        hold.lock()
+            .unwrap()
+            .recv_timeout(Duration::from_secs(20))
+            .map_err(|error| error.to_string())
+            .and_then(|()| number(content))
+    };
+    let environment = Environment::system();
+    let mut opening = std::pin::pin!(Watched::open(&path, QUICK, &environment, parse));
+    let held = tokio::time::timeout(Duration::from_millis(20), &mut opening).await;
+    assert!(held.is_err(), "the parser waits");
+    release.send(()).unwrap();
+    assert_eq!(*opening.await.unwrap().current(), 1);
 }

@@ -1,39 +1,31 @@
-//! Reads the catalogue's file.
+//! The catalogue's file, which is read again when it changes. What is wrong is not used, and said once.
 
-use std::fs::File;
-use std::io::Read;
-use std::path::Path;
-
-use gameshelf::catalog::{Catalog, FILE_MAX_BYTES};
+use gameshelf::catalog::{Catalog, CatalogError};
+use mesh::environment::Environment;
+use mesh::file::{FileError, Watched};
 
 use crate::RunError;
+use crate::config::CatalogConfig;
 
-/// Reads the catalogue. Called once, before anything is served.
-pub(crate) fn load(path: &Path) -> Result<Catalog, RunError> {
-    let unreadable = |source| RunError::CatalogUnreadable { path: path.display().to_string(), source };
-    let mut bytes = Vec::new();
-    // One byte over the limit is enough to see that there are too many.
-    let limit = u64::try_from(FILE_MAX_BYTES).unwrap_or(u64::MAX).saturating_add(1);
-    File::open(path).and_then(|file| file.take(limit).read_to_end(&mut bytes)).map_err(unreadable)?;
-    Catalog::parse(&bytes)
-        .map_err(|source| RunError::CatalogWrong { path: path.display().to_string(), source })
+/// Reads the catalogue, and goes on watching it.
+pub(crate) async fn open(
+    config: &CatalogConfig,
+    environment: &Environment,
+) -> Result<Watched<Catalog>, RunError> {
+    let opened = Watched::open(&config.file, config.watching(), environment, read).await;
+    let path = config.file.display().to_string();
+    opened.map_err(|error| match error {
+        FileError::Read { error: source, .. } => RunError::CatalogUnreadable { path, source },
+        FileError::TooLarge { limit_bytes, .. } => {
+            RunError::CatalogWrong { path, why: format!("the file has over {limit_bytes} bytes") }
+        }
+        FileError::Invalid { why, .. } => RunError::CatalogWrong { path, why },
+        other => RunError::CatalogWrong { path, why: other.to_string() },
+    })
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_wrong_file_is_named_with_line_and_reason() {
-        let directory = tempfile::tempdir().unwrap();
-        let path = directory.path().join("catalog.csv");
-        let refused = |path: &Path| load(path).unwrap_err().to_string();
-        assert!(refused(&path).contains("catalog.csv"), "{}", refused(&path));
-        let file = "game_id,title,status,release_year,price_minor_units,currency,required_age\n\
-            good,Good,listed,2019,499,USD,0\n\
-            bad,Bad,sold,2019,499,USD,0\n";
-        std::fs::write(&path, file).unwrap();
-        let text = refused(&path);
-        assert!(text.contains("catalog.csv") && text.contains("line 3: status must be"), "{text}");
-    }
+fn read(content: &[u8]) -> Result<Catalog, CatalogError> {
+    let catalog = Catalog::parse(content)?;
+    tracing::info!(hash = catalog.hash(), games = catalog.len(), "the catalogue was read");
+    Ok(catalog)
 }

@@ -1,6 +1,7 @@
 //! What can be set about the service.
 
-use std::path::PathBuf;
+mod catalog;
+
 use std::time::Duration;
 
 use clap::value_parser;
@@ -10,6 +11,10 @@ use mesh::outbound::DispatchConfig;
 use mesh::outbound::discovery::Source;
 use mesh::outbound::dispatch::Policy;
 use mesh::version::Requirement;
+
+pub(crate) use catalog::CatalogConfig;
+
+use crate::grpc::PageLimits;
 
 /// The longest time that can be configured: a day.
 const DAY_MS: u64 = 24 * 60 * 60 * 1000;
@@ -27,10 +32,6 @@ pub struct Config {
     #[arg(long, value_name = "MS", env = "GAMESHELF_PURCHASE_STATEMENT_TIMEOUT_MS", default_value_t = 5_000)]
     #[arg(value_parser = value_parser!(u64).range(1..=DAY_MS))]
     pub statement_timeout_ms: u64,
-
-    /// The catalogue of games, a CSV file
-    #[arg(long, value_name = "FILE", env = "GAMESHELF_CATALOG")]
-    pub catalog: PathBuf,
 
     /// Where the arbiter's instances are: HOST:PORT,HOST:PORT, or dns:HOST:PORT, or file: and a path
     #[arg(long, value_name = "SOURCE", env = "GAMESHELF_ARBITER_ADDRESS")]
@@ -83,6 +84,10 @@ pub struct Config {
     pub scan_interval_ms: u64,
 
     // Last, since each begins a heading of its own in the help.
+    /// The catalogue.
+    #[command(flatten)]
+    pub catalog: CatalogConfig,
+
     /// How the database is opened.
     #[command(flatten)]
     pub database: DatabaseConfig,
@@ -97,6 +102,15 @@ pub struct Config {
 }
 
 impl Config {
+    pub(crate) fn catalog_pages(&self) -> PageLimits {
+        let max = self.catalog.page_size_max as usize;
+        PageLimits {
+            games_default: (self.catalog.page_size_default as usize).min(max),
+            games_max: max,
+            message_bytes: self.inbound.max_message_bytes(),
+        }
+    }
+
     pub(crate) fn statement_timeout(&self) -> Duration {
         Duration::from_millis(self.statement_timeout_ms)
     }
@@ -149,6 +163,8 @@ mod tests {
             "--worker-concurrency=0",
             "--retry-base-ms=0",
             "--buy-wait-ms=-1",
+            "--catalog-interval-ms=0",
+            "--catalog-page-size-max=0",
         ] {
             assert!(Arguments::try_parse_from(["purchase", "--catalog=c", flag]).is_err(), "{flag}");
         }

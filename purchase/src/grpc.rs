@@ -1,30 +1,43 @@
 //! The service on the wire: parses requests into what the domain knows, and answers from it.
 
 mod answers;
+mod catalog;
 mod errors;
+mod page_token;
 mod requests;
 
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use gameshelf::catalog::Catalog;
 use gameshelf::proto::purchase::v1 as wire;
 use gameshelf::proto::purchase::v1::purchase_service_server::PurchaseService;
 use mesh::deadline;
+use mesh::file::Watched;
 use tonic::{Request, Response, Status};
 
 use crate::order::State;
 use crate::purchases::{BuyError, Purchases};
 
-/// Answers the RPCs. Until the store is open every one of them is refused.
+pub(crate) use catalog::PageLimits;
+
+/// Answers the RPCs. Until the store is open those about orders are refused.
 #[derive(Clone, Debug)]
 pub(crate) struct Grpc {
     purchases: Arc<OnceLock<Purchases>>,
+    catalog: Watched<Catalog>,
     buy_wait: Duration,
+    pages: PageLimits,
 }
 
 impl Grpc {
-    pub(crate) fn new(purchases: Arc<OnceLock<Purchases>>, buy_wait: Duration) -> Self {
-        Self { purchases, buy_wait }
+    pub(crate) fn new(
+        purchases: Arc<OnceLock<Purchases>>,
+        catalog: Watched<Catalog>,
+        buy_wait: Duration,
+        pages: PageLimits,
+    ) -> Self {
+        Self { purchases, catalog, buy_wait, pages }
     }
 
     fn purchases(&self) -> Result<&Purchases, Status> {
@@ -42,8 +55,11 @@ impl Grpc {
 impl PurchaseService for Grpc {
     async fn buy(&self, request: Request<wire::BuyRequest>) -> Result<Response<wire::BuyResponse>, Status> {
         let purchases = self.purchases()?;
-        let purchase = requests::buy(request.into_inner(), purchases.catalog())?;
-        let bought = purchases.buy(purchase, self.wait()).await.map_err(|error| errors::buy(&error))?;
+        // One catalogue for the whole request, whatever the file says a moment later.
+        let catalog = self.catalog.current();
+        let purchase = requests::buy(request.into_inner(), &catalog)?;
+        let bought = purchases.buy(purchase, &catalog, self.wait()).await;
+        let bought = bought.map_err(|error| errors::buy(&error))?;
         answers::seen(&bought.order);
         if let State::Refused(refusal) = &bought.order.state {
             return Err(errors::refusal(&bought.order, refusal, bought.replayed));
@@ -68,5 +84,13 @@ impl PurchaseService for Grpc {
             Ok(None) => Err(errors::order_unknown(order_id)),
             Err(error) => Err(errors::buy(&BuyError::Store(error))),
         }
+    }
+
+    async fn get_catalog(
+        &self,
+        request: Request<wire::GetCatalogRequest>,
+    ) -> Result<Response<wire::GetCatalogResponse>, Status> {
+        let query = requests::get_catalog(request.into_inner(), &self.pages)?;
+        Ok(Response::new(catalog::answer(&self.catalog.current(), &query, &self.pages)?))
     }
 }

@@ -3,7 +3,6 @@
 #[cfg(test)]
 mod tests;
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use gameshelf::catalog::Catalog;
@@ -22,7 +21,6 @@ use crate::store::{SharedStore, StoreError};
 pub(crate) struct Purchases {
     pub(crate) store: SharedStore,
     pub(crate) saga: Saga,
-    pub(crate) catalog: Arc<Catalog>,
     pub(crate) environment: Environment,
     pub(crate) metrics: Metrics,
 }
@@ -50,18 +48,18 @@ pub(crate) enum BuyError {
 }
 
 impl Purchases {
-    /// Whether the game has a price, so that a purchase needs a token of payment.
-    pub(crate) fn catalog(&self) -> &Catalog {
-        &self.catalog
-    }
-
-    /// Takes a purchase, and waits at most `wait` for its end. A purchase that the catalogue refuses is an order too, so
+    /// Takes a purchase as this catalogue has it, and waits at most `wait` for its end. A purchase that the catalogue refuses is an order too, so
     /// that a repeat has the same outcome.
     ///
     /// When it is cancelled, the order is written all the same, or not at all.
-    pub(crate) async fn buy(&self, purchase: Purchase, wait: Duration) -> Result<Bought, BuyError> {
+    pub(crate) async fn buy(
+        &self,
+        purchase: Purchase,
+        catalog: &Catalog,
+        wait: Duration,
+    ) -> Result<Bought, BuyError> {
         let content = ContentHash::of(&purchase);
-        let refused = match self.prepare(&purchase, &content) {
+        let refused = match self.prepare(&purchase, catalog, &content) {
             Ok((order, slot)) => {
                 // Before the order is worked on, so that its end is not missed.
                 let watch = self.saga.watch(order.order_id);
@@ -90,8 +88,13 @@ impl Purchases {
     }
 
     /// The order of a new purchase, with a place in the backlog unless it is refused right away.
-    fn prepare(&self, purchase: &Purchase, content: &ContentHash) -> Result<(Order, Option<Slot>), BuyError> {
-        let (price, state) = match decide(&self.catalog, purchase) {
+    fn prepare(
+        &self,
+        purchase: &Purchase,
+        catalog: &Catalog,
+        content: &ContentHash,
+    ) -> Result<(Order, Option<Slot>), BuyError> {
+        let (price, state) = match decide(catalog, purchase) {
             Decision::Sell(price) => (Some(price), State::Created),
             Decision::Refuse(refusal, price) => (price, State::Refused(refusal)),
             Decision::TokenMissing => return Err(BuyError::TokenMissing),
@@ -110,7 +113,7 @@ impl Purchases {
             customer_id: purchase.customer_id.clone(),
             game_id: purchase.game_id.clone(),
             price,
-            catalog_hash: self.catalog.hash().to_owned(),
+            catalog_hash: catalog.hash().to_owned(),
             payment: amount.map(|amount| Payment {
                 payment_id: PaymentId::new_v7(created_unix_ms, random()),
                 capture_request_id: request_id(),

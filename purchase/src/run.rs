@@ -5,12 +5,12 @@ use std::time::Duration;
 
 use database::OpenError;
 use futures_util::TryFutureExt;
-use gameshelf::catalog::{Catalog, CatalogError};
+use gameshelf::catalog::Catalog;
 use gameshelf::proto::purchase::DESCRIPTORS;
 use gameshelf::proto::purchase::v1::purchase_service_server::{PurchaseServiceServer, SERVICE_NAME};
 use gameshelf::{packages, services};
 use mesh::environment::Environment;
-use mesh::file::FileError;
+use mesh::file::{FileError, Watched};
 use mesh::inbound::{Health, ServeError, Server};
 use mesh::version::{Description, of_package};
 use tokio::net::TcpListener;
@@ -37,12 +37,12 @@ pub enum RunError {
         source: std::io::Error,
     },
     /// The catalogue's file is refused whole.
-    #[error("the catalogue {path} is wrong: {source}")]
+    #[error("the catalogue {path} is wrong: {why}")]
     CatalogWrong {
         /// The file.
         path: String,
         /// The line, and what is wrong with it.
-        source: CatalogError,
+        why: String,
     },
     /// The file that says where another service is cannot be used.
     #[error(transparent)]
@@ -86,7 +86,7 @@ pub async fn run(
     listener: TcpListener,
     shutdown: CancellationToken,
 ) -> Result<(), RunError> {
-    let catalog = Arc::new(crate::catalog::load(&config.catalog)?);
+    let catalog = crate::catalog::open(&config.catalog, &environment).await?;
     let clients = Clients::new(&config, &environment).await?;
     let server = Server::new(&[SERVICE_NAME], &config.inbound, &environment).described(description(&config));
     let service = Service {
@@ -99,7 +99,12 @@ pub async fn run(
         environment,
     };
     let _guard = service.stopping.clone().drop_guard();
-    let grpc = Grpc::new(Arc::clone(&service.purchases), Duration::from_millis(config.buy_wait_ms));
+    let grpc = Grpc::new(
+        Arc::clone(&service.purchases),
+        service.catalog.clone(),
+        Duration::from_millis(config.buy_wait_ms),
+        config.catalog_pages(),
+    );
     let routes = Routes::new(
         PurchaseServiceServer::new(grpc).max_decoding_message_size(config.inbound.max_message_bytes()),
     );
@@ -115,7 +120,7 @@ struct Service {
     purchases: Arc<OnceLock<Purchases>>,
     health: Health,
     stopping: CancellationToken,
-    catalog: Arc<Catalog>,
+    catalog: Watched<Catalog>,
     clients: Clients,
     environment: Environment,
 }
@@ -142,17 +147,12 @@ impl Service {
         let metrics = Metrics::new();
         let parts = self.parts(&store, &metrics);
         let (saga, mut tasks) = saga::start(parts, config, self.stopping.clone()).await;
-        let purchases = Purchases {
-            store: Arc::clone(&store),
-            saga,
-            catalog: Arc::clone(&self.catalog),
-            environment: self.environment.clone(),
-            metrics,
-        };
+        let purchases =
+            Purchases { store: Arc::clone(&store), saga, environment: self.environment.clone(), metrics };
         // It is set here alone, and once.
         let _ = self.purchases.set(purchases);
         self.health.set_serving(true);
-        tracing::info!(database = %config.database_url, games = self.catalog.len(), "serving");
+        tracing::info!(database = %config.database_url, games = self.catalog.current().len(), "serving");
         while let Some(ended) = tasks.join_next().await {
             // Without its worker the service would take orders that nobody finishes.
             ended.map_err(|error| RunError::Defect(error.to_string()))?;

@@ -3,7 +3,7 @@
 mod rows;
 
 use std::fs::File;
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
@@ -13,14 +13,13 @@ use gameshelf::proto::arbiter::v1::{
     GetDigestsRequest, GetHeadRequest, SnapshotEnd, SnapshotStart, WatchRequest,
 };
 use gameshelf::tokens::Token;
-use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
 use tonic::Status;
 
 use rows::RowWriter;
 
 use crate::clients::{ClientOptions, Clients};
-use crate::commands::{file, hints};
+use crate::commands::{file, hints, progress};
 use crate::exit::{Failure, Kind};
 use crate::output::{self, Output};
 
@@ -159,7 +158,8 @@ async fn write_rows(
 ) -> Result<(SnapshotEnd, u64), Failure> {
     let failed = |status: Status| hints::failed(&status, clients).hint("nothing was exported; do it again");
     let digests = clients.arbiter()?.get_digests(GetDigestsRequest {}).await.map_err(failed)?.into_inner();
-    let progress = progress_bar(digests.rows.iter().sum());
+    // There are as many rows about now as there were a moment ago.
+    let progress = progress::bar(digests.rows.iter().sum());
     let as_of_token = as_of.map(|token| token.to_string()).unwrap_or_default();
     let start = Some(Start::Snapshot(SnapshotStart { as_of_token }));
     let request = WatchRequest { start, ..WatchRequest::default() };
@@ -191,13 +191,4 @@ async fn write_rows(
             Some(Event::Commits(_) | Event::Bookmark(_)) | None => {}
         }
     }
-}
-
-/// A bar on standard error, where somebody looks at it. There are as many rows about now as there were a moment ago.
-fn progress_bar(rows: u64) -> ProgressBar {
-    if !io::stderr().is_terminal() {
-        return ProgressBar::hidden();
-    }
-    let style = ProgressStyle::with_template("{bar:40} {pos}/{len} rows, {per_sec}, {eta} left");
-    ProgressBar::new(rows).with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
 }

@@ -128,6 +128,7 @@ mod tests {
                 Reason::PriceChanged,
                 Reason::PaymentDeclined,
                 // No command asks for these.
+                Reason::CatalogChanged,
                 Reason::OrderUnknown,
                 Reason::PaymentUnknown,
                 Reason::PaymentState,

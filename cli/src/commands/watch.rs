@@ -1,5 +1,6 @@
 //! `gameshelf watch`: tells every commit as it comes.
 
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use clap::Args;
@@ -14,12 +15,13 @@ use serde::Serialize;
 use tonic::{Status, Streaming};
 
 use crate::clients::{ClientOptions, Clients};
+use crate::commands::patience::Patience;
 use crate::commands::{cause_in_words, hints, reason_name};
 use crate::exit::{Failure, Kind};
 use crate::output::{self, Output};
 
-const BACKOFF_MIN: Duration = Duration::from_millis(100);
-const BACKOFF_MAX: Duration = Duration::from_secs(2);
+/// Between two tries to reach the arbiter.
+const WAITS: RangeInclusive<Duration> = Duration::from_millis(100)..=Duration::from_secs(2);
 
 /// Tells every change of ownership as it is committed
 ///
@@ -146,9 +148,7 @@ struct Watch {
 impl Watch {
     /// Follows the stream, and goes on after the last token when it breaks.
     async fn follow(&mut self, clients: &Clients, give_up_after: Duration) -> Result<(), Failure> {
-        let clock = &clients.environment().clock;
-        let mut backoff = BACKOFF_MIN;
-        let mut alone_since = None;
+        let mut patience = Patience::new(&clients.environment().clock, give_up_after, WAITS);
         while !self.is_done() {
             let mut client = clients.arbiter_streams()?;
             let request = WatchRequest {
@@ -160,7 +160,7 @@ impl Watch {
                 Ok(stream) => {
                     let (heard, ended) = self.tell(stream.into_inner()).await?;
                     if heard {
-                        (backoff, alone_since) = (BACKOFF_MIN, None);
+                        patience.answered();
                     }
                     ended
                 }
@@ -172,14 +172,9 @@ impl Watch {
             // A stream that ended without a status belongs to an arbiter that is stopping.
             let status = ended.unwrap_or_else(|| Status::unavailable("the stream ended"));
             let failure = hints::failed(&status, clients);
-            let now = clock.monotonic();
-            let since = *alone_since.get_or_insert(now);
-            let in_vain = now.saturating_duration_since(since) >= give_up_after;
-            if failure.kind() != Kind::Unavailable || in_vain {
+            if failure.kind() != Kind::Unavailable || !patience.wait().await {
                 return Err(failure);
             }
-            tokio::time::sleep(backoff).await;
-            backoff = (backoff * 2).min(BACKOFF_MAX);
         }
         Ok(())
     }

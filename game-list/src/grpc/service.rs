@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use gameshelf::catalog::Catalog;
 use gameshelf::proto::gamelist::v1::game_list_service_server::GameListService;
 use gameshelf::proto::gamelist::v1::{
     ListGamesRequest, ListGamesResponse, WatchGamesRequest, WatchGamesResponse,
@@ -14,6 +13,7 @@ use tonic::{Request, Response, Status};
 
 use super::errors;
 use super::wire::{self, PageSizes};
+use crate::catalogue::Titles;
 use crate::list::Lister;
 use crate::watch::Watcher;
 
@@ -22,13 +22,13 @@ use crate::watch::Watcher;
 pub(crate) struct Service {
     lister: Arc<Lister>,
     watcher: Watcher,
-    catalog: Arc<Catalog>,
+    titles: Titles,
     page_sizes: PageSizes,
 }
 
 impl Service {
-    pub(crate) fn new(watcher: Watcher, catalog: Catalog, page_sizes: PageSizes) -> Self {
-        Self { lister: Arc::clone(&watcher.lister), watcher, catalog: Arc::new(catalog), page_sizes }
+    pub(crate) fn new(watcher: Watcher, titles: Titles, page_sizes: PageSizes) -> Self {
+        Self { lister: Arc::clone(&watcher.lister), watcher, titles, page_sizes }
     }
 }
 
@@ -41,7 +41,7 @@ impl GameListService for Service {
         let query = wire::query(&request.into_inner(), self.page_sizes)?;
         let answer = self.lister.list(&query).await.map_err(|error| errors::list(&error))?;
         wire::shown(answer.token);
-        Ok(Response::new(wire::response(&query.customer_id, answer, &self.catalog)))
+        Ok(Response::new(wire::response(&query.customer_id, answer, &self.titles.current())))
     }
 
     async fn watch_games(
@@ -52,9 +52,9 @@ impl GameListService for Service {
         let opened = self.watcher.open(customer_id, requirement, &wire::seen()).await;
         let (shown, messages) = opened.map_err(|error| errors::watch(&error))?;
         wire::shown(shown);
-        let catalog = Arc::clone(&self.catalog);
+        let titles = self.titles.clone();
         let stream = ReceiverStream::new(messages).map(move |message| match message {
-            Ok(message) => Ok(wire::message(message, &catalog)),
+            Ok(message) => Ok(wire::message(message, &titles.current())),
             Err(error) => Err(errors::watch(&error)),
         });
         Ok(Response::new(Box::pin(stream)))

@@ -13,7 +13,7 @@ use super::{Store, StoreError, row_of};
 const GONE: i64 = -1;
 
 /// The most rows that one statement takes over or puts in the place of others.
-const STATEMENT_MAX_ROWS: usize = 10_000;
+pub(super) const STATEMENT_MAX_ROWS: usize = 10_000;
 
 impl Store {
     /// Prepares for a snapshot: sweeps all leftovers, and chooses the generation to gather it under.
@@ -138,7 +138,7 @@ impl Store {
     }
 
     // IMMEDIATE takes the write lock at once, so that a transaction cannot fail half-way for want of it.
-    async fn begin(&self) -> Result<Transaction<'static, Driver>, StoreError> {
+    pub(super) async fn begin(&self) -> Result<Transaction<'static, Driver>, StoreError> {
         Ok(self.database.writer.begin_with("BEGIN IMMEDIATE").await?)
     }
 }
@@ -234,7 +234,7 @@ async fn insert(
     Ok(())
 }
 
-fn json<T: serde::Serialize>(rows: impl IntoIterator<Item = T>) -> Result<String, StoreError> {
+pub(super) fn json<T: serde::Serialize>(rows: impl IntoIterator<Item = T>) -> Result<String, StoreError> {
     let rows: Vec<T> = rows.into_iter().collect();
     serde_json::to_string(&rows).map_err(|error| StoreError::Database(error.to_string()))
 }

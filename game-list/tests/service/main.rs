@@ -25,11 +25,13 @@ macro_rules! on_both_ways {
 
 #[path = "../../../copy/tests/fake/arbiter.rs"]
 mod arbiter;
+mod catalogue;
 mod causality;
 mod check;
 mod follow;
 mod freshness;
 mod paging;
+mod purchase;
 mod rebuild;
 mod start;
 mod support;

@@ -20,9 +20,10 @@ async fn a_wrong_catalogue_is_refused_with_its_line() {
     let mut arbiter = FakeArbiter::start();
     arbiter.go_down();
     let config = config(directory.path(), &arbiter, &[]);
-    std::fs::write(&config.catalog, "game_id,title\n").unwrap();
+    let catalog = config.catalog.from.file.clone().unwrap();
+    std::fs::write(&catalog, "game_id,title\n").unwrap();
     assert!(refused(config.clone()).await.contains("catalog.csv: line 1: the header must be"));
-    std::fs::remove_file(&config.catalog).unwrap();
+    std::fs::remove_file(&catalog).unwrap();
     assert!(refused(config).await.contains("catalog.csv: "));
 }
 

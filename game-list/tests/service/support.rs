@@ -50,10 +50,12 @@ pub(crate) fn config(directory: &Path, arbiter: &FakeArbiter, flags: &[&str]) ->
     let mut all = vec![
         "game-list".to_owned(),
         format!("--database-url=sqlite:{}", directory.join("copy.sqlite").display()),
-        format!("--catalog={}", catalog.display()),
         format!("--arbiter-address={}", arbiter.address),
         "--outbound-timeout-ms=2000".to_owned(),
     ];
+    if !flags.iter().any(|flag| flag.starts_with("--purchase-address")) {
+        all.push(format!("--catalog={}", catalog.display()));
+    }
     // Quick to notice and to try again, so that tests are quick.
     let quick = [
         "--probe-interval-ms=20",
@@ -174,6 +176,10 @@ pub(crate) fn age(answer: &ListGamesResponse) -> Option<Duration> {
 
 pub(crate) fn games(answer: &ListGamesResponse) -> Vec<&str> {
     answer.games.iter().map(|game| game.game_id.as_str()).collect()
+}
+
+pub(crate) fn titles(answer: &ListGamesResponse) -> Vec<&str> {
+    answer.games.iter().map(|game| game.title.as_str()).collect()
 }
 
 pub(crate) fn any() -> Requirement {

@@ -1,9 +1,11 @@
 //! What the edge to a service is measured with.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, LazyLock, Mutex};
 use std::time::Duration;
 
+use mesh::environment::Environment;
+use mesh::file::{FileConfig, Watched};
 use mesh::outbound::DispatchConfig;
 use opentelemetry::KeyValue;
 use opentelemetry_sdk::error::OTelSdkResult;
@@ -67,11 +69,17 @@ impl PushMetricExporter for Values {
     }
 }
 
-#[tokio::test]
-async fn attempts_ejections_and_instances_are_counted_by_version() {
+/// What the process exports, and where it goes: there is one for all tests.
+static EXPORTED: LazyLock<(SdkMeterProvider, Values)> = LazyLock::new(|| {
     let values = Values::default();
     let provider = SdkMeterProvider::builder().with_periodic_exporter(values.clone()).build();
     opentelemetry::global::set_meter_provider(provider.clone());
+    (provider, values)
+});
+
+#[tokio::test]
+async fn attempts_ejections_and_instances_are_counted_by_version() {
+    let (provider, values) = &*EXPORTED;
     let newer = Member::failing(NEWER, Status::unavailable("not now")).await;
     let older = Member::well(OLDER).await;
     let config = DispatchConfig { breaker_base_ms: 3_600_000, breaker_max_ms: 3_600_000, ..quick() };
@@ -86,4 +94,32 @@ async fn attempts_ejections_and_instances_are_counted_by_version() {
     assert_eq!(values.get(&format!("mesh.client.ejections {NEWER} echo")), Some(1));
     assert_eq!(values.get(&format!("mesh.client.instances {NEWER} echo ejected")), Some(1));
     assert_eq!(values.get(&format!("mesh.client.instances {OLDER} echo serving")), Some(1));
+}
+
+#[tokio::test]
+async fn a_file_that_is_not_used_is_told_by_a_gauge() {
+    let (provider, values) = &*EXPORTED;
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("only-of-this-test");
+    std::fs::write(&path, "1").unwrap();
+    let config = FileConfig { interval_ms: 5, ..FileConfig::default() };
+    let parse = |content: &[u8]| std::str::from_utf8(content).unwrap_or_default().parse::<u64>();
+    let _watched = Watched::open(&path, config, &Environment::system(), parse).await.unwrap();
+    let told = async |trouble| {
+        let waiting = async {
+            loop {
+                provider.force_flush().unwrap();
+                if values.get("mesh.file.trouble only-of-this-test") == Some(trouble) {
+                    break;
+                }
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        soon(waiting).await;
+    };
+    told(0).await;
+    std::fs::write(&path, "one").unwrap();
+    told(1).await;
+    std::fs::write(&path, "2").unwrap();
+    told(0).await;
 }

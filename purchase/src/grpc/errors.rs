@@ -94,6 +94,15 @@ pub(super) fn store_not_open() -> Status {
     store_unavailable("the store is not open yet; nothing was written")
 }
 
+/// A page was asked for of a catalogue that is no longer the current one.
+pub(super) fn catalog_changed(current_hash: &str) -> Status {
+    let message = "the catalogue has changed since the page before; begin with the first page";
+    ErrorBuilder::new(Reason::CatalogChanged, message)
+        .with("catalog_hash", current_hash)
+        .failed_precondition("CATALOG_UNCHANGED", "catalog", message)
+        .build()
+}
+
 /// There is no such order.
 pub(super) fn order_unknown(order_id: OrderId) -> Status {
     ErrorBuilder::new(Reason::OrderUnknown, "there is no such order").with("order_id", order_id).build()

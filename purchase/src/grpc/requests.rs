@@ -1,11 +1,13 @@
 //! From the wire: every field is checked, and all that are wrong are named at once.
 
-use gameshelf::catalog::{Catalog, Offer, Price};
+use gameshelf::catalog::{self, Catalog, Offer, Price};
 use gameshelf::fields::Fields;
 use gameshelf::ids::{self, GameId, OrderId};
 use gameshelf::proto::purchase::v1 as wire;
 use tonic::Status;
 
+use super::catalog::{CatalogQuery, PageLimits};
+use super::page_token::PageStart;
 use crate::order::{PaymentToken, Purchase};
 
 /// The most bytes of a payment token.
@@ -41,6 +43,33 @@ pub(super) fn get_order(request: &wire::GetOrderRequest) -> Result<OrderId, Stat
     let mut fields = Fields::new();
     let order_id = fields.take("order_id", request.order_id.parse());
     fields.finish(order_id)
+}
+
+/// Reads what is asked of the catalogue.
+pub(super) fn get_catalog(
+    request: wire::GetCatalogRequest,
+    limits: &PageLimits,
+) -> Result<CatalogQuery, Status> {
+    let mut fields = Fields::new();
+    if !request.known_hash.is_empty() {
+        fields.take("known_hash", catalog::check_hash(&request.known_hash));
+    }
+    let page_size = fields.take("page_size", page_size(request.page_size, limits));
+    let start = match request.page_token.as_str() {
+        "" => None,
+        token => fields.take("page_token", PageStart::decode(token)),
+    };
+    let query = page_size.map(|page_size| CatalogQuery { known_hash: request.known_hash, page_size, start });
+    fields.finish(query)
+}
+
+fn page_size(asked: i32, limits: &PageLimits) -> Result<usize, String> {
+    match usize::try_from(asked) {
+        Err(_) => Err("must not be negative".to_owned()),
+        Ok(0) => Ok(limits.games_default),
+        Ok(size) if size <= limits.games_max => Ok(size),
+        Ok(size) => Err(format!("must be at most {}, and is {size}", limits.games_max)),
+    }
 }
 
 /// Notes that a game with a price needs a token.
@@ -102,6 +131,25 @@ mod tests {
         let request = wire::BuyRequest { game_id: "paid".into(), ..wire::BuyRequest::default() };
         let status = buy(request, &catalog()).unwrap_err();
         assert_eq!(wrong_fields(&status), ["request_id", "customer_id", "payment_token"]);
+    }
+
+    #[test]
+    fn every_wrong_field_of_a_question_for_the_catalogue_is_named() {
+        let limits = PageLimits { games_default: 10, games_max: 20, message_bytes: 4096 };
+        let asked = |known_hash: &str, page_size, page_token: &str| {
+            let (known_hash, page_token) = (known_hash.to_owned(), page_token.to_owned());
+            get_catalog(wire::GetCatalogRequest { known_hash, page_size, page_token }, &limits)
+        };
+        let status = asked("x", 21, "y").unwrap_err();
+        assert_eq!(wrong_fields(&status), ["known_hash", "page_size", "page_token"]);
+        let told = status.get_details_bad_request().unwrap().field_violations.remove(1).description;
+        assert_eq!(told, "page_size must be at most 20, and is 21");
+        assert_eq!(wrong_fields(&asked("", -1, "").unwrap_err()), ["page_size"]);
+        let known_hash = "0".repeat(64);
+        assert_eq!(
+            asked(&known_hash, 0, "").unwrap(),
+            CatalogQuery { known_hash, page_size: 10, start: None }
+        );
     }
 
     proptest! {

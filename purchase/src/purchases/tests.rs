@@ -1,6 +1,7 @@
 //! What becomes of an order when its writing is cut off, or is not acknowledged.
 
 use std::pin::pin;
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use clap::Parser;
@@ -63,6 +64,7 @@ struct Arguments {
 struct Bench {
     gate: Arc<Gate>,
     purchases: Purchases,
+    catalog: Catalog,
     _tasks: tokio::task::JoinSet<()>,
     _directory: TempDir,
 }
@@ -89,10 +91,9 @@ impl Bench {
         let (saga, tasks) = saga::start(parts, &config, CancellationToken::new()).await;
         let file = "game_id,title,status,release_year,price_minor_units,currency,required_age\n\
             paid,Paid,listed,2019,499,USD,0\n";
-        let catalog = Arc::new(Catalog::parse(file.as_bytes()).unwrap());
-        let purchases =
-            Purchases { store: gate.clone(), saga, catalog, environment, metrics: Metrics::new() };
-        Self { gate, purchases, _tasks: tasks, _directory: directory }
+        let catalog = Catalog::parse(file.as_bytes()).unwrap();
+        let purchases = Purchases { store: gate.clone(), saga, environment, metrics: Metrics::new() };
+        Self { gate, purchases, catalog, _tasks: tasks, _directory: directory }
     }
 
     async fn eventually_on_disk(&self, purchase: &Purchase) {
@@ -119,7 +120,7 @@ fn purchase() -> Purchase {
 async fn a_caller_who_goes_away_while_the_order_is_written_leaves_it_to_the_saga() {
     let bench = Bench::new(false).await;
     {
-        let mut buying = pin!(bench.purchases.buy(purchase(), Duration::ZERO));
+        let mut buying = pin!(bench.purchases.buy(purchase(), &bench.catalog, Duration::ZERO));
         tokio::select! {
             _ = &mut buying => panic!("the gate is closed"),
             () = bench.gate.begun.notified() => {}
@@ -134,7 +135,7 @@ async fn a_caller_who_goes_away_while_the_order_is_written_leaves_it_to_the_saga
 async fn an_order_that_was_perhaps_written_is_looked_for() {
     let bench = Bench::new(true).await;
     bench.gate.permits.add_permits(1);
-    let error = bench.purchases.buy(purchase(), Duration::ZERO).await.unwrap_err();
+    let error = bench.purchases.buy(purchase(), &bench.catalog, Duration::ZERO).await.unwrap_err();
     assert!(matches!(error, BuyError::Store(StoreError::Unknown(_))), "{error}");
     bench.eventually_on_disk(&purchase()).await;
     assert!(bench.purchases.saga.reserve().is_err(), "the order has its place among the unfinished ones");

@@ -4,6 +4,7 @@
 
 mod arbiter;
 mod buying;
+mod catalogue;
 mod causality;
 mod faults;
 mod instances;

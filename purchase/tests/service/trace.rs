@@ -1,5 +1,6 @@
 //! A purchase is one trace, also when it is finished after a restart.
 
+use std::io::{self, Write};
 use std::sync::{Arc, LazyLock, Mutex};
 
 use gameshelf::proto::purchase::v1::OrderState;
@@ -8,6 +9,8 @@ use opentelemetry_sdk::error::OTelSdkResult;
 use opentelemetry_sdk::propagation::TraceContextPropagator;
 use opentelemetry_sdk::trace::{SdkTracerProvider, SpanData, SpanExporter};
 use tracing::Instrument;
+use tracing::level_filters::LevelFilter;
+use tracing_subscriber::Layer;
 use tracing_subscriber::layer::SubscriberExt;
 
 use crate::shop::{World, purchase};
@@ -16,6 +19,15 @@ use crate::shop::{World, purchase};
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Collector {
     spans: Arc<Mutex<Vec<SpanData>>>,
+    log: Arc<Mutex<Vec<u8>>>,
+}
+
+impl Collector {
+    /// The lines that were logged and have this in them.
+    pub(crate) fn logged(&self, part: &str) -> Vec<String> {
+        let log = String::from_utf8(self.log.lock().unwrap().clone()).unwrap();
+        log.lines().filter(|line| line.contains(part)).map(str::to_owned).collect()
+    }
 }
 
 impl SpanExporter for Collector {
@@ -33,11 +45,30 @@ pub(crate) fn collector() -> &'static Collector {
         opentelemetry::global::set_text_map_propagator(TraceContextPropagator::new());
         let collector = Collector::default();
         let provider = SdkTracerProvider::builder().with_simple_exporter(collector.clone()).build();
-        let subscriber = tracing_subscriber::registry().with(mesh::telemetry::span_layer(&provider));
+        let log = Arc::clone(&collector.log);
+        let lines = tracing_subscriber::fmt::layer()
+            .with_ansi(false)
+            .with_writer(move || LogWriter(Arc::clone(&log)))
+            .with_filter(LevelFilter::INFO);
+        let subscriber =
+            tracing_subscriber::registry().with(mesh::telemetry::span_layer(&provider)).with(lines);
         tracing::subscriber::set_global_default(subscriber).unwrap();
         collector
     });
     &COLLECTOR
+}
+
+/// Adds to the log.
+struct LogWriter(Arc<Mutex<Vec<u8>>>);
+
+impl Write for LogWriter {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().unwrap().write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
 }
 
 #[tokio::test]

@@ -5,12 +5,12 @@ mod chunks;
 mod tally;
 
 use std::collections::VecDeque;
-use std::io::IsTerminal;
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use gameshelf::proto::arbiter::v1::ImportResponse;
 use gameshelf::proto::arbiter::v1::import_response::Outcome;
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::ProgressBar;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Code, Status};
@@ -21,11 +21,12 @@ use tally::Tally;
 
 use super::rows::{Rejected, Row};
 use crate::clients::Clients;
-use crate::commands::hints;
+use crate::commands::patience::Patience;
+use crate::commands::{hints, progress};
 use crate::exit::{Failure, Kind};
 
-const BACKOFF_MIN: Duration = Duration::from_millis(50);
-const BACKOFF_MAX: Duration = Duration::from_secs(1);
+/// Between two streams.
+const WAITS: RangeInclusive<Duration> = Duration::from_millis(50)..=Duration::from_secs(1);
 
 /// What bounds the sending.
 #[derive(Clone, Debug)]
@@ -44,8 +45,8 @@ pub(super) struct Limits {
 ///
 /// The first failure that another try does not help, or that lasts too long. What was granted by then stays granted.
 pub(super) async fn send(rows: &[Row], clients: &Clients, limits: &Limits) -> Result<Sent, Failure> {
-    let clock = &clients.environment().clock;
-    let progress = progress_bar(rows.len());
+    let mut patience = Patience::new(&clients.environment().clock, limits.give_up_after, WAITS);
+    let progress = progress::bar(u64::try_from(rows.len()).unwrap_or(u64::MAX));
     let mut sending = Sending {
         rows,
         chunks: Chunks::new(rows.len(), limits),
@@ -53,7 +54,6 @@ pub(super) async fn send(rows: &[Row], clients: &Clients, limits: &Limits) -> Re
         tally: Tally::default(),
         progress: progress.clone(),
     };
-    let (mut backoff, mut failing_since) = (BACKOFF_MIN, None);
     loop {
         let answered = sending.tally.requests();
         let Err(status) = sending.stream(clients, limits.in_flight).await? else {
@@ -62,17 +62,12 @@ pub(super) async fn send(rows: &[Row], clients: &Clients, limits: &Limits) -> Re
         };
         sending.take_back();
         if sending.tally.requests() > answered {
-            (backoff, failing_since) = (BACKOFF_MIN, None);
+            patience.answered();
         }
-        let now = clock.monotonic();
-        let since = *failing_since.get_or_insert(now);
-        let in_vain = now.saturating_duration_since(since) >= limits.give_up_after;
-        if in_vain || !is_worth_a_retry(&status) {
+        if !is_worth_a_retry(&status) || !patience.wait().await {
             progress.abandon();
             return Err(stopped(hints::failed(&status, clients), &sending.tally, rows.len()));
         }
-        tokio::time::sleep(backoff).await;
-        backoff = (backoff * 2).min(BACKOFF_MAX);
     }
 }
 
@@ -181,14 +176,4 @@ fn stopped(failure: Failure, tally: &Tally, rows: usize) -> Failure {
         .with("rows_done", done)
         .with("rows", rows)
         .hint("run it again: what was imported by then is left alone")
-}
-
-/// A bar on standard error, where somebody looks at it.
-fn progress_bar(rows: usize) -> ProgressBar {
-    if !std::io::stderr().is_terminal() {
-        return ProgressBar::hidden();
-    }
-    let bar = ProgressBar::new(u64::try_from(rows).unwrap_or(u64::MAX));
-    let style = ProgressStyle::with_template("{bar:40} {pos}/{len} rows, {per_sec}, {eta} left");
-    bar.with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
 }

@@ -1,6 +1,7 @@
 //! `gameshelf list --follow`: a customer's games, and every change of them as it comes.
 
 use std::collections::BTreeMap;
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use gameshelf::proto::freshness::v1::{Freshness, Provenance};
@@ -12,12 +13,13 @@ use tonic::Status;
 use super::{Options, requirement};
 use crate::clients::Clients;
 use crate::commands::hints;
+use crate::commands::patience::Patience;
 use crate::exit::{Failure, Kind};
 use crate::output::{self, Output};
 use crate::ports;
 
-const BACKOFF_MIN: Duration = Duration::from_millis(100);
-const BACKOFF_MAX: Duration = Duration::from_secs(2);
+/// Between two tries to reach game-list.
+const WAITS: RangeInclusive<Duration> = Duration::from_millis(100)..=Duration::from_secs(2);
 /// How long to try to reach a game-list that has gone.
 const GIVE_UP_AFTER: Duration = Duration::from_mins(1);
 
@@ -52,9 +54,8 @@ enum Told {
 ///
 /// That the wanted freshness cannot be had, or that game-list could not be reached for too long.
 pub(super) async fn run(options: &Options, clients: &Clients, output: Output) -> Result<(), Failure> {
-    let clock = &clients.environment().clock;
+    let mut patience = Patience::new(&clients.environment().clock, GIVE_UP_AFTER, WAITS);
     let mut shelf = Shelf::default();
-    let (mut backoff, mut alone_since) = (BACKOFF_MIN, None);
     loop {
         let request = WatchGamesRequest {
             customer_id: options.customer.to_string(),
@@ -68,7 +69,7 @@ pub(super) async fn run(options: &Options, clients: &Clients, output: Output) ->
                 loop {
                     match stream.message().await {
                         Ok(Some(message)) => {
-                            (backoff, alone_since) = (BACKOFF_MIN, None);
+                            patience.answered();
                             tell(&mut shelf, message, output)?;
                         }
                         Ok(None) => break Status::unavailable("the stream ended"),
@@ -78,13 +79,9 @@ pub(super) async fn run(options: &Options, clients: &Clients, output: Output) ->
             }
         };
         let failure = hints::add(Failure::from_status(ports::GAME_LIST.name, &status), "");
-        let now = clock.monotonic();
-        let since = *alone_since.get_or_insert(now);
-        if failure.kind() != Kind::Unavailable || now.saturating_duration_since(since) >= GIVE_UP_AFTER {
+        if failure.kind() != Kind::Unavailable || !patience.wait().await {
             return Err(failure);
         }
-        tokio::time::sleep(backoff).await;
-        backoff = (backoff * 2).min(BACKOFF_MAX);
     }
 }
 
