@@ -13,6 +13,8 @@ use rand::RngCore;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 
+use crate::seen::Seen;
+
 /// The clocks of the machine.
 pub trait Clock: Send + Sync + Debug {
     /// A clock that never goes back; for measuring how long something took.
@@ -96,6 +98,8 @@ pub struct Environment {
     pub connector: Arc<dyn Connector>,
     /// What resolves names that stand for several instances.
     pub resolver: Arc<dyn Resolver>,
+    /// What the servers and callers that are given this have seen; another process has its own.
+    pub seen: Seen,
 }
 
 impl Environment {
@@ -107,6 +111,7 @@ impl Environment {
             random: Arc::new(SystemRandom),
             connector: Arc::new(Tcp),
             resolver: Arc::new(SystemResolver),
+            seen: Seen::new(),
         }
     }
 }

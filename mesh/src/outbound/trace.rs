@@ -5,20 +5,25 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use http::{Request, Response};
+use http::{HeaderValue, Request, Response};
 use tonic::Status;
 use tonic::body::Body;
 use tower::{Layer, Service};
 use tracing::{Instrument, Span, field};
 
 use super::Address;
-use crate::rpc::{self, Instruments, Observed};
+use crate::deadline;
+use crate::rpc::{self, Called, Instruments, Observation, Observed};
+use crate::seen::Edge;
+use crate::version::{VERSION, VERSION_HEADER};
 
 /// Observes each call.
 #[derive(Clone, Debug)]
 pub(super) struct TraceLayer {
     pub(super) instruments: Instruments,
-    pub(super) peer: Arc<str>,
+    pub(super) edge: Arc<Edge>,
+    /// Whether what it observes is over when its answer is: a stream is not, and how long it lasts says nothing.
+    pub(super) is_timed: bool,
     /// None where the peer is not one address but a set of instances.
     pub(super) address: Option<Address>,
 }
@@ -52,17 +57,18 @@ where
 
     fn call(&mut self, request: Request<Body>) -> Self::Future {
         let span = self.layer.span_of(request.uri().path());
-        let mut observation =
-            self.layer.instruments.begin(request.uri().path_and_query().cloned(), span.clone());
+        let mut observation = self.layer.begin(&request, &span);
         let answer = span.in_scope(|| self.inner.call(request)).instrument(span);
         Box::pin(async move {
             match answer.await {
                 Ok(response) => {
                     let (head, body) = response.into_parts();
+                    observation.answered_by(head.headers.get(VERSION_HEADER));
                     let body = Observed::new(&head.headers, None, body, Some(observation));
                     Ok(Response::from_parts(head, Body::new(body)))
                 }
                 Err(status) => {
+                    observation.answered_by(version_of(&status).as_ref());
                     observation.end(status.code(), Some(status.message()));
                     Err(status)
                 }
@@ -72,6 +78,19 @@ where
 }
 
 impl TraceLayer {
+    fn begin(&self, request: &Request<Body>, span: &Span) -> Observation {
+        let path = request.uri().path_and_query();
+        let is_work = path.is_some_and(|path| !rpc::is_infrastructure(path.path()));
+        let called = Called {
+            edge: self.edge.clone(),
+            // Counted where the call is made: its answer may be waited for by another task.
+            in_request: is_work && deadline::count_call(&self.edge),
+            version: None,
+            is_timed: self.is_timed,
+        };
+        self.instruments.begin(path.cloned(), span.clone(), Some(called))
+    }
+
     fn span_of(&self, path: &str) -> Span {
         let (service, method) = rpc::split(path);
         tracing::info_span!(
@@ -82,7 +101,7 @@ impl TraceLayer {
             rpc.system = "grpc",
             rpc.service = service,
             rpc.method = method,
-            peer.service = &*self.peer,
+            peer.service = self.edge.name(),
             server.address = self.address.as_ref().map(Address::host),
             server.port = self.address.as_ref().map(Address::port),
             rpc.grpc.status_code = field::Empty,
@@ -91,4 +110,9 @@ impl TraceLayer {
             otel.status_description = field::Empty,
         )
     }
+}
+
+/// The version that has refused, where one has.
+fn version_of(status: &Status) -> Option<HeaderValue> {
+    HeaderValue::from_bytes(status.metadata().get(VERSION)?.as_encoded_bytes()).ok()
 }

@@ -2,6 +2,7 @@
 //! instance.
 
 use std::error::Error;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -17,6 +18,7 @@ use super::instance::{Effect, InFlight};
 use super::outcome::{Answer, Cause, Outcome};
 use crate::deadline::{GRPC_TIMEOUT, timeout_value};
 use crate::outbound::size::PREFIX_BYTES;
+use crate::seen::Method;
 use crate::version::REQUIRES_HEADER;
 use crate::{errors, trace};
 
@@ -40,6 +42,7 @@ pub(super) enum Kind {
 pub(super) struct Call {
     pub(super) kind: Kind,
     pub(super) parts: Parts,
+    pub(super) method: Arc<Method>,
     pub(super) body: Bytes,
     pub(super) requires: HeaderValue,
     pub(super) attempt_timeout: Duration,
