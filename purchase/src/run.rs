@@ -9,7 +9,7 @@ use gameshelf::catalog::{Catalog, CatalogError};
 use gameshelf::proto::purchase::DESCRIPTORS;
 use gameshelf::proto::purchase::v1::purchase_service_server::{PurchaseServiceServer, SERVICE_NAME};
 use mesh::environment::Environment;
-use mesh::inbound::{Health, ServeError, Server};
+use mesh::inbound::{Concerns, Health, ServeError, Server};
 use mesh::outbound::Outbound;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -20,7 +20,7 @@ use crate::grpc::Grpc;
 use crate::metrics::Metrics;
 use crate::purchases::Purchases;
 use crate::store::SharedStore;
-use crate::{Config, saga, store};
+use crate::{Config, concerns, saga, store};
 
 /// Why the service could not go on: one sentence for whoever started it.
 #[derive(Debug, thiserror::Error)]
@@ -86,6 +86,7 @@ pub async fn run(
     let service = Service {
         purchases: Arc::default(),
         health: server.health(),
+        concerns: server.concerns(),
         // Ends with this future too, so that nothing goes on unseen when it is dropped.
         stopping: shutdown.child_token(),
         catalog,
@@ -107,6 +108,7 @@ pub async fn run(
 struct Service {
     purchases: Arc<OnceLock<Purchases>>,
     health: Health,
+    concerns: Concerns,
     stopping: CancellationToken,
     catalog: Arc<Catalog>,
     environment: Environment,
@@ -122,6 +124,7 @@ impl Service {
             opened = opening => opened?,
             () = self.stopping.cancelled() => return Ok(None),
         };
+        concerns::tell_of_store(url, &config.database, &self.concerns).await;
         let metrics = Metrics::new();
         let parts = self.parts(config, &store, &metrics);
         let (saga, mut tasks) = saga::start(parts, config, self.stopping.clone()).await;
