@@ -7,8 +7,10 @@ use database::open_with_retry;
 use gameshelf::proto::arbiter;
 use gameshelf::proto::arbiter::v1::arbiter_service_server::SERVICE_NAME;
 use gameshelf::tokens::Token;
+use gameshelf::{packages, services};
 use mesh::environment::Environment;
 use mesh::inbound::{Concerns, Health, ServeError, Server};
+use mesh::version::{Description, of_package};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tonic::service::Routes;
@@ -91,7 +93,7 @@ pub async fn run(
     listener: TcpListener,
     shutdown: CancellationToken,
 ) -> Result<(), RunError> {
-    let server = Server::new(&[SERVICE_NAME], &config.inbound, &environment);
+    let server = Server::new(&[SERVICE_NAME], &config.inbound, &environment).described(description());
     let core = CoreSlot::new(OnceLock::new());
     let max_message_bytes = config.inbound.max_message_bytes();
     let grpc = ArbiterGrpc::new(Arc::clone(&core), config.request_limits());
@@ -120,6 +122,13 @@ pub async fn run(
     let (served, sequenced) = tokio::join!(serving, sequencing);
     sequenced?;
     Ok(served?)
+}
+
+/// What this is, for whoever calls it.
+fn description() -> Description {
+    let package = packages::ARBITER;
+    Description::new(services::ARBITER, of_package(env!("CARGO_PKG_VERSION")))
+        .serving(package.name, package.version)
 }
 
 /// The lead of a store, and what it knows.

@@ -14,9 +14,11 @@ use crate::output::Output;
 
 /// Nobody answered: the reason that the mesh gives, and ours where there is none.
 const UNREACHABLE: &str = "UNREACHABLE";
+/// Nobody was there to be asked: the reason that the mesh gives for a service with several instances.
+const NO_INSTANCE: &str = "NO_INSTANCE";
 /// The reasons of a service that did not take a write.
-const NOTHING_DONE: [&str; 5] =
-    ["STORE_UNAVAILABLE", "QUEUE_FULL", "NOT_LEADER", "OVERLOADED", "SHUTTING_DOWN"];
+const NOTHING_DONE: [&str; 6] =
+    ["STORE_UNAVAILABLE", "QUEUE_FULL", "NOT_LEADER", "OVERLOADED", "SHUTTING_DOWN", NO_INSTANCE];
 
 /// What kind of failure it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -113,7 +115,7 @@ impl Failure {
             let violations = request.field_violations.into_iter();
             failure.0.fields = violations.map(|violation| (violation.field, violation.description)).collect();
         }
-        if failure.0.reason == UNREACHABLE {
+        if [UNREACHABLE, NO_INSTANCE].contains(&failure.reason()) {
             failure = failure.hint(format!(
                 "is the mesh running? Start it with `gameshelf up`, or say where it is with --port-base or --{peer}-address"
             ));
