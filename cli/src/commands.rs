@@ -17,6 +17,7 @@ mod ownership;
 pub(crate) mod reservation;
 pub(crate) mod reserve;
 pub(crate) mod revoke;
+pub(crate) mod status;
 pub(crate) mod stock;
 mod time;
 pub(crate) mod transfer;
