@@ -88,7 +88,7 @@ fn of_instance(instance: &Instance) -> Vec<Finding> {
             SERVICE_UNREACHABLE,
             service,
             format!("{service} at {address} does not answer"),
-            "is it running, and is that where it is? See its log, or say where it is with --port-base or --…-address",
+            format!("is it running? See its log, or say where it is with --port-base or --{service}-address"),
         )),
         Health::NotServing => Some(Finding::new(
             "NOT_SERVING",
