@@ -53,14 +53,20 @@ impl Token {
         scope
     }
 
-    /// Of all that was seen, as scopes and revisions, what is newest of a store: of a later incarnation before an earlier one,
-    /// which that took the place of. Scopes that are not of the store say nothing here.
-    pub fn newest_of<'a>(store_id: Uuid, seen: impl IntoIterator<Item = (&'a [u8], u64)>) -> Option<Self> {
-        let of_store = seen.into_iter().filter_map(|(scope, revision)| {
-            let (store, incarnation) = scope.split_at_checked(16)?;
-            let incarnation = u64::from_be_bytes(incarnation.try_into().ok()?);
-            (store == store_id.as_bytes()).then_some(Self { store_id, incarnation, revision })
-        });
+    /// The token of a revision in a scope; none where the bytes are no scope of a store.
+    #[must_use]
+    pub fn in_scope(scope: &[u8], revision: u64) -> Option<Self> {
+        let (store, incarnation) = scope.split_at_checked(16)?;
+        Some(Self {
+            store_id: Uuid::from_slice(store).ok()?,
+            incarnation: u64::from_be_bytes(incarnation.try_into().ok()?),
+            revision,
+        })
+    }
+
+    /// Of all that was seen what is newest of a store: of a later incarnation before an earlier one, whose place that took.
+    pub fn newest_of(store_id: Uuid, seen: impl IntoIterator<Item = Self>) -> Option<Self> {
+        let of_store = seen.into_iter().filter(|token| token.store_id == store_id);
         of_store.max_by_key(|token| (token.incarnation, token.revision))
     }
 
@@ -131,11 +137,7 @@ mod tests {
     fn of_what_was_seen_the_newest_of_the_store_counts() {
         let token =
             |store, incarnation, revision| Token { store_id: Uuid::from_u128(store), incarnation, revision };
-        let newest = |seen: &[Token]| {
-            let seen: Vec<_> = seen.iter().map(|token| (token.scope(), token.revision)).collect();
-            let seen = seen.iter().map(|(scope, revision)| (scope.as_slice(), *revision));
-            Token::newest_of(Uuid::from_u128(1), seen.chain([(b"of something else".as_slice(), 9)]))
-        };
+        let newest = |seen: &[Token]| Token::newest_of(Uuid::from_u128(1), seen.iter().copied());
         assert_eq!(newest(&[]), None);
         assert_eq!(newest(&[token(2, 1, 5)]), None);
         assert_eq!(newest(&[token(1, 1, 5), token(2, 9, 9)]), Some(token(1, 1, 5)));
@@ -149,6 +151,8 @@ mod tests {
         fn a_token_is_read_back(store in any::<u128>(), incarnation in any::<u64>(), revision in any::<u64>()) {
             let token = Token { store_id: Uuid::from_u128(store), incarnation, revision };
             prop_assert_eq!(token.to_string().parse::<Token>(), Ok(token));
+            prop_assert_eq!(Token::in_scope(&token.scope(), revision), Some(token));
+            prop_assert_eq!(Token::in_scope(&token.scope()[1..], revision), None);
         }
 
         #[test]

@@ -189,6 +189,7 @@ impl Arbitration {
         let watches = self.watches(&opened, &hub, &digests);
         let clock = Arc::clone(&self.environment.clock);
         let log_trimmer = LogTrimmer::new(&watches, leader_id, clock, self.config.trim_limits());
+        let identity = Token { store_id: head.store_id, incarnation: head.incarnation, revision: 0 };
         let core = Core {
             sequencer: handle,
             store: Arc::clone(&opened),
@@ -200,7 +201,8 @@ impl Arbitration {
             watches,
             imports: Imports::new(self.config.import_limits(), self.draining.clone()),
             rules: self.config.rules(),
-            identity: Token { store_id: head.store_id, incarnation: head.incarnation, revision: 0 },
+            identity,
+            scope: identity.scope().into(),
         };
         let (copies, hub) = (Arc::clone(&core.copies), Arc::clone(&core.hub));
         // The slot is set once, here.

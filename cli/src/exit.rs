@@ -239,6 +239,7 @@ fn reason_without_details(code: Code) -> &'static str {
 mod tests {
     use super::*;
     use gameshelf::errors::{ErrorBuilder, Reason};
+    use tonic_types::ErrorDetails;
 
     #[test]
     fn every_reason_has_an_exit_code_by_kind() {
@@ -266,6 +267,23 @@ mod tests {
         let text = failure.text();
         assert!(
             text.starts_with("error: purchase: connection refused\nhint: is the mesh running?"),
+            "{text}"
+        );
+    }
+
+    #[test]
+    fn a_service_without_an_instance_is_as_good_as_one_that_cannot_be_reached() {
+        let details = ErrorDetails::with_error_info(
+            "NO_INSTANCE",
+            "mesh",
+            [("service".to_owned(), "arbiter".to_owned())],
+        );
+        let status = Status::with_error_details(Code::Unavailable, "no instance of arbiter", details);
+        let failure = Failure::from_status("arbiter", &status).settle("it was done", "do it again");
+        assert_eq!(failure.kind(), Kind::Unavailable);
+        let text = failure.text();
+        assert!(
+            text.contains("hint: is the mesh running?") && text.contains("hint: do it again: "),
             "{text}"
         );
     }

@@ -40,7 +40,7 @@ pub struct Config {
     #[arg(long, value_name = "FILE", env = "GAMESHELF_CATALOG")]
     pub catalog: PathBuf,
 
-    /// Where the arbiter's instances are: HOST:PORT,HOST:PORT, file:PATH or dns:HOST:PORT
+    /// Where the arbiter's instances are: HOST:PORT,HOST:PORT, or dns:HOST:PORT, or file: and a path
     #[arg(long, value_name = "SOURCE", env = "GAMESHELF_ARBITER_ADDRESS")]
     #[arg(default_value = "http://127.0.0.1:7400")]
     pub arbiter_address: Source,

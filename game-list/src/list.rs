@@ -9,7 +9,7 @@ use gameshelf::tokens::Token;
 use mesh::environment::Clock;
 
 use crate::arbiter::{Arbiter, ArbiterError, ArbiterPage};
-use crate::freshness::{self, CopyView, Decision, Requirement};
+use crate::freshness::{self, CopyView, Decision, Requirement, Seen};
 use crate::metrics::Metrics;
 use crate::model::OwnedGame;
 use crate::store::{Page, Store, StoreError};
@@ -23,6 +23,8 @@ pub(crate) struct Query {
     pub(crate) cursor: Option<Cursor>,
     /// Judged for the first page. The later pages are of what the first page came from, and never older than it.
     pub(crate) requirement: Requirement,
+    /// What the caller has seen, which the first page does not take back.
+    pub(crate) seen: Seen,
 }
 
 /// Where a list goes on.
@@ -68,7 +70,7 @@ pub(crate) struct Answer {
 pub(crate) enum ListError {
     /// The copy is not fresh enough, and the arbiter cannot be reached.
     #[error("neither the copy nor the arbiter can give this freshness now")]
-    FreshnessUnavailable { requirement: Requirement, copy: Option<CopyView> },
+    FreshnessUnavailable { requirement: Requirement, seen: Option<Token>, copy: Option<CopyView> },
     /// The freshness token is of another store.
     #[error("the token was made by another store")]
     TokenForeign,
@@ -112,14 +114,12 @@ impl Lister {
 
     async fn begin(&self, query: &Query) -> Result<Answer, ListError> {
         let mut view = None;
-        if let Requirement::AtLeast(token) = query.requirement {
-            self.wait_for(token).await;
-        }
+        self.wait_for(query.requirement, &query.seen).await;
         // What the copy shows is read together with the rows, so that the judgement is about these very rows.
         if query.requirement != Requirement::Strong
             && let Some((page, copy)) = self.read(query, "").await?
         {
-            if freshness::decide(query.requirement, Some(&copy)) == Decision::Copy {
+            if freshness::decide(query.requirement, &query.seen, Some(&copy)) == Decision::Copy {
                 return Ok(self.answer(query, page, copy, copy.token));
             }
             view = Some(copy);
@@ -127,11 +127,21 @@ impl Lister {
         self.ask(query, None, view).await
     }
 
-    /// Waits until the copy sees what a token stands for, where it is about to: most callers who bring a token made it a moment
-    /// ago. Never longer than half of the caller's deadline, so that the arbiter can be asked yet.
-    pub(crate) async fn wait_for(&self, token: Token) {
-        let shown = self.status.checkpoint().filter(|shown| shown.at(0) == token.at(0));
-        if shown.is_none() || self.status.link() != Link::Following {
+    /// Waits until the copy sees what is asked for by a token and what the caller has seen, where it is about to: most callers
+    /// who bring a token made it a moment ago. Never longer than half of the caller's deadline, so that the arbiter can be asked
+    /// yet.
+    pub(crate) async fn wait_for(&self, requirement: Requirement, seen: &Seen) {
+        let Some(shown) = self.status.checkpoint() else { return };
+        let asked = match requirement {
+            // The arbiter is asked, whatever the copy shows.
+            Requirement::Strong => return,
+            Requirement::AtLeast(token) => Some(token),
+            Requirement::AtMostOld(_) | Requirement::Any => None,
+        };
+        let wanted =
+            asked.into_iter().chain(seen.of(shown.store_id)).filter(|token| token.at(0) == shown.at(0));
+        let Some(token) = wanted.max_by_key(|token| token.revision) else { return };
+        if self.status.link() != Link::Following {
             return;
         }
         let left = mesh::deadline::remaining().map(|left| left / 2);
@@ -148,12 +158,9 @@ impl Lister {
             }
             // This copy is behind the one that gave the first page; it may get there.
             Some((_, copy)) if first.at(0) == copy.token.at(0) => {
-                let requirement = Requirement::AtLeast(first);
-                Err(ListError::FreshnessUnavailable { requirement, copy: Some(copy) })
+                Err(unavailable(Requirement::AtLeast(first), &query.seen, Some(copy)))
             }
-            None => {
-                Err(ListError::FreshnessUnavailable { requirement: Requirement::AtLeast(first), copy: None })
-            }
+            None => Err(unavailable(Requirement::AtLeast(first), &query.seen, None)),
             Some(_) => Err(ListError::PageGone),
         }
     }
@@ -192,9 +199,10 @@ impl Lister {
         &self,
         customer_id: &CustomerId,
         requirement: Requirement,
+        seen: &Seen,
     ) -> Result<Token, ListError> {
         let page = self.arbiter.page(customer_id, requirement, 1, None).await;
-        page.map(|page| page.token).map_err(|error| refused(error, requirement, None))
+        page.map(|page| page.token).map_err(|error| refused(error, requirement, seen, None))
     }
 
     fn answer(&self, query: &Query, page: Page, copy: CopyView, first: Token) -> Answer {
@@ -221,13 +229,19 @@ impl Lister {
     ) -> Result<Answer, ListError> {
         let requirement = query.requirement;
         let page = self.arbiter.page(&query.customer_id, requirement, query.page_size, page_token).await;
-        page.map(from_arbiter).map_err(|error| refused(error, requirement, copy))
+        page.map(from_arbiter).map_err(|error| refused(error, requirement, &query.seen, copy))
     }
 }
 
-fn refused(error: ArbiterError, requirement: Requirement, copy: Option<CopyView>) -> ListError {
+/// That what is asked for cannot be had, with what keeps the copy from being enough.
+pub(crate) fn unavailable(requirement: Requirement, seen: &Seen, copy: Option<CopyView>) -> ListError {
+    let seen = copy.and_then(|copy| seen.of(copy.token.store_id));
+    ListError::FreshnessUnavailable { requirement, seen, copy }
+}
+
+fn refused(error: ArbiterError, requirement: Requirement, seen: &Seen, copy: Option<CopyView>) -> ListError {
     match error {
-        ArbiterError::Unreachable => ListError::FreshnessUnavailable { requirement, copy },
+        ArbiterError::Unreachable => unavailable(requirement, seen, copy),
         ArbiterError::TokenForeign => ListError::TokenForeign,
         ArbiterError::RevisionUnknown => ListError::RevisionUnknown,
         ArbiterError::Page => ListError::PageGone,

@@ -9,9 +9,9 @@ use gameshelf::tokens::Token;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-use crate::freshness::{self, CopyView, Decision, Requirement};
+use crate::freshness::{self, CopyView, Decision, Requirement, Seen};
 use crate::hub::{Hub, Subscription, TooMany, Update};
-use crate::list::{ListError, Lister};
+use crate::list::{self, ListError, Lister};
 use crate::model::OwnedGame;
 use crate::store::Page;
 
@@ -83,40 +83,47 @@ pub(crate) struct Watcher {
 pub(crate) type Messages = mpsc::Receiver<Result<Message, WatchError>>;
 
 impl Watcher {
-    /// Opens a stream, the first message of which is as fresh as asked for. It ends when the receiver is dropped.
+    /// Opens a stream, the first message of which is as fresh as asked for, and no earlier than what the caller has seen.
+    /// Returns what that message shows too. The stream ends when the receiver is dropped.
     pub(crate) async fn open(
         &self,
         customer_id: CustomerId,
         requirement: Requirement,
-    ) -> Result<Messages, WatchError> {
+        seen: &Seen,
+    ) -> Result<(Token, Messages), WatchError> {
         // Before the games are read: what is committed meanwhile waits in the queue.
         let updates = self.hub.subscribe(customer_id.as_str())?;
-        let page = self.first(&customer_id, requirement).await?;
+        let page = self.first(&customer_id, requirement, seen).await?;
+        let shown = page.token;
         let (sender, messages) = mpsc::channel(SENDING_MAX);
-        let stream = Stream { watcher: self.clone(), customer_id, updates, sender, shown: page.token };
+        let stream = Stream { watcher: self.clone(), customer_id, updates, sender, shown };
         tokio::spawn(stream.run(page));
-        Ok(messages)
+        Ok((shown, messages))
     }
 
-    async fn first(&self, customer_id: &CustomerId, requirement: Requirement) -> Result<Page, WatchError> {
+    async fn first(
+        &self,
+        customer_id: &CustomerId,
+        requirement: Requirement,
+        seen: &Seen,
+    ) -> Result<Page, WatchError> {
         let wanted = match requirement {
             // A copy that has all that the arbiter had after the stream was asked for is as good as the arbiter.
             Requirement::Strong => {
-                Requirement::AtLeast(self.lister.judged_by_arbiter(customer_id, requirement).await?)
+                Requirement::AtLeast(self.lister.judged_by_arbiter(customer_id, requirement, seen).await?)
             }
             other => other,
         };
-        if let Requirement::AtLeast(token) = wanted {
-            self.lister.wait_for(token).await;
-        }
+        self.lister.wait_for(wanted, seen).await;
         let (page, copy) =
             self.all(customer_id).await?.map_or((None, None), |(page, copy)| (Some(page), Some(copy)));
-        if let Some(page) = page.filter(|_| freshness::decide(wanted, copy.as_ref()) == Decision::Copy) {
+        if let Some(page) = page.filter(|_| freshness::decide(wanted, seen, copy.as_ref()) == Decision::Copy)
+        {
             return Ok(page);
         }
         // A token that nothing will ever meet is told as such.
-        self.lister.judged_by_arbiter(customer_id, requirement).await?;
-        Err(ListError::FreshnessUnavailable { requirement, copy }.into())
+        self.lister.judged_by_arbiter(customer_id, requirement, seen).await?;
+        Err(list::unavailable(requirement, seen, copy).into())
     }
 
     /// All games of a customer, of one moment.

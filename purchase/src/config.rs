@@ -32,7 +32,7 @@ pub struct Config {
     #[arg(long, value_name = "FILE", env = "GAMESHELF_CATALOG")]
     pub catalog: PathBuf,
 
-    /// Where the arbiter's instances are: HOST:PORT,HOST:PORT, file:PATH or dns:HOST:PORT
+    /// Where the arbiter's instances are: HOST:PORT,HOST:PORT, or dns:HOST:PORT, or file: and a path
     #[arg(long, value_name = "SOURCE", env = "GAMESHELF_ARBITER_ADDRESS")]
     #[arg(default_value = "http://127.0.0.1:7400")]
     pub arbiter_address: Source,
@@ -42,7 +42,7 @@ pub struct Config {
     #[arg(default_value = concat!("^", env!("CARGO_PKG_VERSION")))]
     pub arbiter_requires: Requirement,
 
-    /// Where the payment provider's instances are: HOST:PORT,HOST:PORT, file:PATH or dns:HOST:PORT
+    /// Where the payment provider's instances are: HOST:PORT,HOST:PORT, or dns:HOST:PORT, or file: and a path
     #[arg(long, value_name = "SOURCE", env = "GAMESHELF_PAYMENT_ADDRESS")]
     #[arg(default_value = "http://127.0.0.1:7403")]
     pub payment_address: Source,

@@ -44,6 +44,7 @@ impl PurchaseService for Grpc {
         let purchases = self.purchases()?;
         let purchase = requests::buy(request.into_inner(), purchases.catalog())?;
         let bought = purchases.buy(purchase, self.wait()).await.map_err(|error| errors::buy(&error))?;
+        answers::seen(&bought.order);
         if let State::Refused(refusal) = &bought.order.state {
             return Err(errors::refusal(&bought.order, refusal, bought.replayed));
         }
@@ -61,6 +62,7 @@ impl PurchaseService for Grpc {
         let order_id = requests::get_order(&request.into_inner())?;
         match purchases.get(order_id).await {
             Ok(Some(order)) => {
+                answers::seen(&order);
                 Ok(Response::new(wire::GetOrderResponse { order: Some(answers::order(&order)) }))
             }
             Ok(None) => Err(errors::order_unknown(order_id)),

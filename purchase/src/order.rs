@@ -118,6 +118,17 @@ impl State {
     pub(crate) fn is_end(&self) -> bool {
         matches!(self, Self::Completed(_) | Self::Refused(_))
     }
+
+    /// How far the order has seen what customers own: the grant, or where one was refused.
+    pub(crate) fn seen(&self) -> Option<&Grant> {
+        match self {
+            Self::Granted(grant) | Self::Completed(grant) => Some(grant),
+            Self::Voiding(Refusal::NotGranted(_, at)) | Self::Refused(Refusal::NotGranted(_, at)) => {
+                at.as_ref()
+            }
+            Self::Created | Self::Authorized | Self::Voiding(_) | Self::Refused(_) => None,
+        }
+    }
 }
 
 /// The commit by which a customer got a game.

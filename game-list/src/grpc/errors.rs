@@ -40,10 +40,13 @@ pub(super) fn watch(error: &WatchError) -> Status {
 
 pub(super) fn list(error: &ListError) -> Status {
     match error {
-        ListError::FreshnessUnavailable { requirement, copy } => {
+        ListError::FreshnessUnavailable { requirement, seen, copy } => {
             let mut builder = ErrorBuilder::new(Reason::FreshnessUnavailable, error.to_string())
                 .with("requirement", requirement.as_str())
                 .retry_after(RETRY_AFTER);
+            if let Some(seen) = seen {
+                builder = builder.with("seen_revision", seen.revision);
+            }
             if let Some(copy) = copy {
                 builder = builder.with("copy_revision", copy.token.revision).with("copy_token", copy.token);
                 if let Some(age) = copy.age {

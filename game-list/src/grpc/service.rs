@@ -40,6 +40,7 @@ impl GameListService for Service {
     ) -> Result<Response<ListGamesResponse>, Status> {
         let query = wire::query(&request.into_inner(), self.page_sizes)?;
         let answer = self.lister.list(&query).await.map_err(|error| errors::list(&error))?;
+        wire::shown(answer.token);
         Ok(Response::new(wire::response(&query.customer_id, answer, &self.catalog)))
     }
 
@@ -48,8 +49,9 @@ impl GameListService for Service {
         request: Request<WatchGamesRequest>,
     ) -> Result<Response<BoxStream<WatchGamesResponse>>, Status> {
         let (customer_id, requirement) = wire::watch(&request.into_inner())?;
-        let messages =
-            self.watcher.open(customer_id, requirement).await.map_err(|error| errors::watch(&error))?;
+        let opened = self.watcher.open(customer_id, requirement, &wire::seen()).await;
+        let (shown, messages) = opened.map_err(|error| errors::watch(&error))?;
+        wire::shown(shown);
         let catalog = Arc::clone(&self.catalog);
         let stream = ReceiverStream::new(messages).map(move |message| match message {
             Ok(message) => Ok(wire::message(message, &catalog)),

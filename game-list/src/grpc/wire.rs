@@ -10,10 +10,12 @@ use gameshelf::proto::gamelist::v1::{
     GameChanges, ListGamesRequest, ListGamesResponse, OwnedGame, OwnedGames, Unchanged, WatchGamesRequest,
     WatchGamesResponse,
 };
+use gameshelf::tokens::Token;
+use mesh::causal;
 use tonic::Status;
 
 use super::page_token;
-use crate::freshness::Requirement;
+use crate::freshness::{Requirement, Seen};
 use crate::list::{Answer, Query, Source};
 use crate::model;
 use crate::watch::{Event, Message};
@@ -36,9 +38,21 @@ pub(super) fn query(request: &ListGamesRequest, sizes: PageSizes) -> Result<Quer
     }
     let query = customer_id.and_then(|customer_id| {
         let cursor = fields.take("page_token", page_token::decode(&customer_id, &request.page_token))?;
-        Some(Query { customer_id, page_size: page_size?, cursor, requirement: requirement? })
+        let (page_size, requirement) = (page_size?, requirement?);
+        Some(Query { customer_id, page_size, cursor, requirement, seen: seen() })
     });
     fields.finish(query)
+}
+
+/// What the caller has seen, as the request carries it.
+pub(super) fn seen() -> Seen {
+    let tokens = causal::tokens().into_iter();
+    Seen(tokens.filter_map(|token| Token::in_scope(token.scope.as_bytes(), token.position)).collect())
+}
+
+/// Notes that the caller has seen a store at a revision by now.
+pub(super) fn shown(token: Token) {
+    causal::record(&token.scope().into(), token.revision);
 }
 
 pub(super) fn watch(request: &WatchGamesRequest) -> Result<(CustomerId, Requirement), Status> {

@@ -25,6 +25,7 @@ macro_rules! on_both_ways {
 
 #[path = "../../../copy/tests/fake/arbiter.rs"]
 mod arbiter;
+mod causality;
 mod check;
 mod follow;
 mod freshness;

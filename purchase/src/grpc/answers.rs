@@ -1,9 +1,20 @@
 //! To the wire: an order as callers see it.
 
 use gameshelf::proto::purchase::v1 as wire;
+use gameshelf::tokens::Token;
+use mesh::causal;
 use prost_types::Timestamp;
 
 use crate::order::{Order, State};
+
+/// Notes how far the caller has seen what customers own by an order. It is the order's own, and nothing that its steps saw of
+/// others: they run for no caller.
+pub(super) fn seen(order: &Order) {
+    // A token that cannot be read tells nothing; it is handed on as it is all the same.
+    if let Some(token) = order.state.seen().and_then(|grant| grant.token.parse::<Token>().ok()) {
+        causal::record(&token.scope().into(), token.revision);
+    }
+}
 
 /// An order as callers see it.
 pub(super) fn order(order: &Order) -> wire::Order {

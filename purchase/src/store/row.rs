@@ -35,14 +35,15 @@ pub(super) struct Row {
 impl Row {
     /// The row of an order.
     pub(super) fn of(order: &Order) -> Result<Self, StoreError> {
-        let (state, refusal, grant) = match &order.state {
-            State::Created => ("created", None, None),
-            State::Authorized => ("authorized", None, None),
-            State::Granted(grant) => ("granted", None, Some(grant)),
-            State::Voiding(refusal) => ("voiding", Some(refusal), judged_at(refusal)),
-            State::Completed(grant) => ("completed", None, Some(grant)),
-            State::Refused(refusal) => ("refused", Some(refusal), judged_at(refusal)),
+        let (state, refusal) = match &order.state {
+            State::Created => ("created", None),
+            State::Authorized => ("authorized", None),
+            State::Granted(_) => ("granted", None),
+            State::Voiding(refusal) => ("voiding", Some(refusal)),
+            State::Completed(_) => ("completed", None),
+            State::Refused(refusal) => ("refused", Some(refusal)),
         };
+        let grant = order.state.seen();
         let payment = order.payment.as_ref();
         Ok(Self {
             order_id: order.order_id.to_string(),
@@ -150,11 +151,6 @@ impl Row {
             token: self.payment_token.clone().map(PaymentToken::new),
         }))
     }
-}
-
-/// The commit at which a refusal was judged.
-fn judged_at(refusal: &Refusal) -> Option<&Grant> {
-    if let Refusal::NotGranted(_, at) = refusal { at.as_ref() } else { None }
 }
 
 fn corrupt(what: &str) -> StoreError {

@@ -6,10 +6,17 @@ use std::sync::{Arc, Mutex};
 use gameshelf::errors::{ErrorBuilder, Reason};
 use gameshelf::proto::arbiter::v1::arbiter_service_server::{ArbiterService, ArbiterServiceServer};
 use gameshelf::proto::arbiter::v1::{GrantRequest, GrantResponse};
+use gameshelf::tokens::Token;
 use tonic::service::Routes;
 use tonic::{Request, Response, Status};
+use uuid::Uuid;
 
 use crate::faults::Script;
+
+/// The freshness token of a revision.
+pub(crate) fn token(revision: u64) -> Token {
+    Token { store_id: Uuid::from_u128(1), incarnation: 1, revision }
+}
 
 #[derive(Clone, Debug)]
 pub(crate) struct Arbiter {
@@ -60,14 +67,19 @@ impl Arbiter {
             books.outcomes.insert(request.request_id.clone(), outcome);
             outcome
         });
+        // Far beyond what the order itself sees, as if others had written meanwhile.
+        mesh::causal::record(&token(0).scope().into(), books.revision + 100);
         let replayed = known.is_some();
         match outcome {
-            Ok(revision) => {
-                Ok(GrantResponse { revision, token: format!("t{revision}"), replayed, results: Vec::new() })
-            }
+            Ok(revision) => Ok(GrantResponse {
+                revision,
+                token: token(revision).to_string(),
+                replayed,
+                results: Vec::new(),
+            }),
             Err(reason) => Err(ErrorBuilder::new(reason, "no")
                 .with("revision", books.revision)
-                .with("token", format!("t{}", books.revision))
+                .with("token", token(books.revision))
                 .build()),
         }
     }

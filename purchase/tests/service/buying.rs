@@ -5,6 +5,7 @@ use gameshelf::proto::payment::v1::State;
 use gameshelf::proto::purchase::v1::{BuyRequest, OrderState, Price};
 use tonic::Code;
 
+use crate::arbiter::token;
 use crate::postgres;
 use crate::shop::{World, purchase};
 use crate::stored::Stored;
@@ -16,7 +17,7 @@ async fn a_purchase_is_completed(world: World) {
     let order = answer.order.unwrap();
     assert!(!answer.replayed);
     assert_eq!(order.state(), OrderState::Completed);
-    assert_eq!((order.revision, order.token.as_str()), (1, "t1"));
+    assert_eq!((order.revision, order.token.as_str()), (1, token(1).to_string().as_str()));
     assert_eq!(order.price, Some(Price { currency: "USD".into(), minor_units: 499 }));
     assert_eq!(order.catalog_hash.len(), 64);
     assert_eq!(order.payment_id, world.script.ids("authorize")[0]);

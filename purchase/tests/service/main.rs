@@ -4,7 +4,9 @@
 
 mod arbiter;
 mod buying;
+mod causality;
 mod faults;
+mod instances;
 mod outages;
 mod postgres;
 mod provider;

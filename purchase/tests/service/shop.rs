@@ -84,6 +84,11 @@ impl World {
         self.directory.path().join("orders.sqlite")
     }
 
+    /// Where the arbiter listens.
+    pub(crate) fn arbiter_address(&self) -> String {
+        format!("127.0.0.1:{}", self.arbiter_port)
+    }
+
     /// Makes the arbiter listen again, where it did.
     pub(crate) async fn serve_arbiter(&mut self) {
         self.arbiter_served = Some(serve(services::ARBITER, self.arbiter.routes(), self.arbiter_port).await);
