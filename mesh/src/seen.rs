@@ -13,7 +13,9 @@ mod served;
 use std::fmt;
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 
-pub(crate) use edge::{Calls, Edge, Method, View};
+pub use made::Carried;
+
+pub(crate) use edge::{Edge, Method, View};
 pub(crate) use made::{Made, Serving};
 pub(crate) use served::Served;
 

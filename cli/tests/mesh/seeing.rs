@@ -59,7 +59,11 @@ fn status_shows_who_is_there_and_who_calls_whom() {
     assert_eq!(bought["instances"][0]["state"], "serving");
     let listed = edge(&mesh, "game-list", "arbiter").unwrap();
     assert_eq!(listed["calls_per_request"], 1.0, "a strong list asks the arbiter once: {listed}");
-    assert!(edge(&mesh, "purchase", "payment").is_some());
+    // The saga works for the request that has asked for the order: authorize and capture.
+    let paid = wait_for("the request has ended", || {
+        edge(&mesh, "purchase", "payment").filter(|edge| edge["calls_per_request"].is_number())
+    });
+    assert_eq!((&paid["calls_per_request"], &paid["requests"][0]["requests"]), (&json!(2.0), &json!(1)));
 
     let status = mesh.run(&["status"]).json();
     let instances = status["instances"].as_array().unwrap().iter();
@@ -151,6 +155,10 @@ fn a_store_that_is_not_durable_is_told_although_it_was_allowed() {
         connection.close().await.unwrap();
     };
     tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(alter);
+    let listen = format!("127.0.0.1:{}", free_port_base());
+    let refused = harness::run(&["arbiter", "--listen", &listen, "--database-url", &url]);
+    assert_eq!(refused.code, 5, "{refused:?}");
+    assert!(refused.stderr.contains("synchronous_commit is off"), "{refused:?}");
     let mesh =
         Mesh::start_with(&["--arbiter-database-url", &url], &[("GAMESHELF_DATABASE_ALLOW_UNSAFE", "true")]);
     let found = finding(&mesh, &["check", "--only", "mesh"], 3, "STORE_UNSAFE");

@@ -8,6 +8,28 @@ use opentelemetry::global;
 use opentelemetry::metrics::Histogram;
 
 use super::{Edge, Seen};
+use crate::deadline::{REQUEST, RequestContext};
+
+/// The request being served, to be taken along to another task: the calls that are made there for it count as its own. It carries
+/// neither the deadline of the request nor what the request has seen.
+#[derive(Clone, Debug, Default)]
+pub struct Carried {
+    made: Option<Made>,
+}
+
+impl Carried {
+    /// The request that the current task serves; where it serves none, nothing is carried.
+    #[must_use]
+    pub fn current() -> Self {
+        Self { made: REQUEST.try_with(|request| request.made.shared()).ok().flatten() }
+    }
+
+    /// Runs what is done for the request.
+    pub async fn run<F: Future>(self, future: F) -> F::Output {
+        let Some(made) = self.made else { return future.await };
+        REQUEST.scope(RequestContext { made, ..RequestContext::default() }, future).await
+    }
+}
 
 /// What all requests of a server share.
 pub(crate) struct Serving {
@@ -55,6 +77,11 @@ impl Made {
             counts.add(edge);
         }
         counts.is_some()
+    }
+
+    /// The same, where a request is being served.
+    fn shared(&self) -> Option<Self> {
+        self.request.as_ref().map(|_| self.clone())
     }
 
     fn counts(&self) -> Option<&Arc<Counts>> {

@@ -5,7 +5,8 @@ use std::sync::atomic::Ordering;
 
 use tonic::Code;
 
-use super::{Calls, Edge, Seen};
+use super::Seen;
+use super::edge::{Calls, Edge};
 use crate::outbound::dispatch::{Condition, InstanceReport};
 use crate::proto::v1;
 

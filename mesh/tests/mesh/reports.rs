@@ -3,10 +3,11 @@
 use std::time::Duration;
 
 use mesh::environment::Environment;
-use mesh::inbound::Concern;
-use mesh::outbound::{DispatchConfig, OutboundConfig};
+use mesh::inbound::{Concern, InboundConfig};
+use mesh::outbound::{DispatchConfig, Outbound, OutboundConfig};
 use mesh::proto::v1::mesh_service_client::MeshServiceClient;
 use mesh::proto::v1::{Edge, EdgeCalls, EdgeInstanceState, EdgeRequests, ReportRequest, ReportResponse};
+use mesh::seen::Carried;
 use mesh::version::{Description, Version};
 use tonic::{Code, Request, Status};
 
@@ -16,8 +17,7 @@ use crate::support::{Echo, Peer, Text, say, soon, text};
 /// A service that calls echo as often as it is asked to, and sees what is done in the environment.
 async fn front(environment: &Environment, echo: Option<&Peer>) -> Peer {
     let config = OutboundConfig { attempts: 1, ..OutboundConfig::default() };
-    let echo =
-        echo.map(|peer| mesh::outbound::Outbound::new("echo", &peer.address, &config, environment).calls());
+    let echo = echo.map(|peer| Outbound::new("echo", &peer.address, &config, environment).calls());
     let asked = Echo::new(move |request: Request<Text>| {
         let echo = echo.clone();
         async move {
@@ -108,15 +108,14 @@ async fn a_call_that_is_repeated_at_the_same_instance_counts_once_and_is_no_fall
 #[tokio::test]
 async fn calls_are_counted_for_the_requests_that_they_were_made_for() {
     let environment = Environment::system();
-    let echo = Peer::start_as("1.4.0", &mesh::inbound::InboundConfig::default(), Echo::plain()).await;
+    let echo = Peer::start_as("1.4.0", &InboundConfig::default(), Echo::plain()).await;
     let front = front(&environment, Some(&echo)).await;
     let client = front.outbound(&OutboundConfig::default());
     for times in ["3", "0", "1"] {
         soon(say(client.calls(), text(times))).await.unwrap();
     }
     // This call is made for no request.
-    let background =
-        mesh::outbound::Outbound::new("echo", &echo.address, &OutboundConfig::default(), &environment);
+    let background = Outbound::new("echo", &echo.address, &OutboundConfig::default(), &environment);
     soon(say(background.calls(), text(""))).await.unwrap();
     let edge = edge(&front, |edge| {
         edge.requests.first().is_some_and(|requests| requests.requests == 2)
@@ -131,6 +130,26 @@ async fn calls_are_counted_for_the_requests_that_they_were_made_for() {
     let served = report(&front).await.served;
     let served: Vec<_> = served.iter().map(|one| (one.method.as_str(), one.requests, one.errors)).collect();
     assert_eq!(served, [("test.v1.Echo/Say", 3, 0)]);
+}
+
+#[tokio::test]
+async fn calls_of_another_task_count_for_the_request_that_is_carried_to_it() {
+    let environment = Environment::system();
+    let echo = Peer::start_as("1.4.0", &InboundConfig::default(), Echo::plain()).await;
+    let calls = Outbound::new("echo", &echo.address, &OutboundConfig::default(), &environment).calls();
+    let spawning = Echo::new(move |_| {
+        let work = say(calls.clone(), text(""));
+        let carried = Carried::current().run(say(calls.clone(), text("")));
+        async move {
+            tokio::spawn(work).await.unwrap()?;
+            tokio::spawn(carried).await.unwrap()
+        }
+    });
+    let front =
+        Peer::start_in(&environment, Description::new("front", Version::new(1, 0, 0)), spawning).await;
+    soon(say(front.outbound(&OutboundConfig::default()).calls(), text(""))).await.unwrap();
+    let edge = edge(&front, |edge| edge.calls.first().is_some_and(|calls| calls.calls == 2)).await;
+    assert_eq!(of_version(&edge, "1.4.0").calls_in_requests, 1, "only what was carried");
 }
 
 #[tokio::test]
