@@ -9,7 +9,7 @@ use gameshelf::proto::arbiter::v1::arbiter_service_server::SERVICE_NAME;
 use gameshelf::tokens::Token;
 use gameshelf::{packages, services};
 use mesh::environment::Environment;
-use mesh::inbound::{Health, ServeError, Server};
+use mesh::inbound::{Concerns, Health, ServeError, Server};
 use mesh::version::{Description, of_package};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -17,6 +17,7 @@ use tonic::service::Routes;
 use uuid::Uuid;
 
 use crate::cache::Cache;
+use crate::concerns;
 use crate::config::Config;
 use crate::copies::{Copies, keep as keep_copies};
 use crate::digests::{self, LiveDigests, Recovered};
@@ -104,6 +105,7 @@ pub async fn run(
         config,
         environment,
         health: server.health(),
+        concerns: server.concerns(),
         draining: server.draining(),
         core,
         stop: stop_sequencing.clone(),
@@ -144,6 +146,7 @@ struct Arbitration {
     config: Config,
     environment: Environment,
     health: Health,
+    concerns: Concerns,
     draining: CancellationToken,
     core: CoreSlot,
     stop: CancellationToken,
@@ -157,6 +160,7 @@ impl Arbitration {
             () = self.draining.cancelled() => return Ok(()),
             () = self.stop.cancelled() => return Ok(()),
         };
+        concerns::tell_of_store(&self.config.database_url, &self.config.database, &self.concerns).await;
         let leader_id = self.leader_id();
         let taken = tokio::select! {
             taken = self.take(&opened, leader_id) => taken,

@@ -8,8 +8,8 @@ use clap::{ArgMatches, Args, Command as ClapCommand, CommandFactory, FromArgMatc
 
 use crate::clients::ClientOptions;
 use crate::commands::{
-    buy, check, commit, copies, export, grant, history, import, list, reservation, reserve, revoke, stock,
-    transfer, watch, why,
+    buy, check, commit, copies, export, grant, history, import, list, reservation, reserve, revoke, status,
+    stock, transfer, watch, why,
 };
 use crate::output::Output;
 use crate::{ports, services, up};
@@ -102,6 +102,7 @@ pub(crate) enum Command {
     Export(export::Options),
     Copies(copies::Options),
     Check(check::Options),
+    Status(status::Options),
     /// Runs the arbiter: the only way to the data that says which customer owns which game
     #[command(mut_arg("listen", services::arbiter_listen))]
     Arbiter(Box<services::Arbiter>),
@@ -138,6 +139,7 @@ impl Command {
             Self::Export(options) => &options.client,
             Self::Copies(options) => &options.client,
             Self::Check(options) => &options.client,
+            Self::Status(options) => &options.client,
             Self::Up(_)
             | Self::Arbiter(_)
             | Self::Purchase(_)

@@ -19,6 +19,7 @@ mod progress;
 pub(crate) mod reservation;
 pub(crate) mod reserve;
 pub(crate) mod revoke;
+pub(crate) mod status;
 pub(crate) mod stock;
 mod time;
 pub(crate) mod transfer;

@@ -27,6 +27,8 @@ pub(crate) enum Kind {
     OutputClosed,
     /// A question was answered with no, and the answer is printed: only the exit code is left to say it.
     AnsweredNo,
+    /// What there is to tell is printed: a service did not answer.
+    AnsweredUnavailable,
     /// A defect, here or in a service.
     Defect,
     /// A rule forbids what was asked.
@@ -61,7 +63,7 @@ impl Kind {
             Self::Defect => 1,
             // What a rule would say to whoever relied on a yes.
             Self::Refused | Self::AnsweredNo => 3,
-            Self::Unavailable => 4,
+            Self::Unavailable | Self::AnsweredUnavailable => 4,
             Self::BadInput => 5,
             Self::NotFound => 6,
         }
@@ -169,7 +171,7 @@ impl Failure {
     /// Tells it on standard error, where it does not mix with results, and gives the exit code.
     pub(crate) fn report(&self, output: Output) -> ExitCode {
         match (self.0.kind, output) {
-            (Kind::OutputClosed | Kind::AnsweredNo, _) => {}
+            (Kind::OutputClosed | Kind::AnsweredNo | Kind::AnsweredUnavailable, _) => {}
             (_, Output::Table) => eprint!("{}", self.text()),
             (_, Output::Json) => eprintln!("{}", self.json()),
         }

@@ -7,6 +7,7 @@ mod exit;
 mod output;
 mod ports;
 mod services;
+mod survey;
 mod up;
 
 use std::process::ExitCode;
@@ -17,8 +18,8 @@ use mimalloc::MiMalloc;
 use crate::args::{Cli, Command, Common};
 use crate::clients::Clients;
 use crate::commands::{
-    buy, check, commit, copies, export, grant, history, import, list, reservation, reserve, revoke, stock,
-    transfer, watch, why,
+    buy, check, commit, copies, export, grant, history, import, list, reservation, reserve, revoke, status,
+    stock, transfer, watch, why,
 };
 use crate::exit::Failure;
 use crate::output::Output;
@@ -85,6 +86,7 @@ async fn call(command: Command, clients: &Clients, output: Output) -> Result<(),
         Command::Export(options) => export::run(options, clients, output).await,
         Command::Check(options) => check::run(options, clients, output).await,
         Command::Copies(options) => copies::run(options, clients, output).await,
+        Command::Status(options) => status::run(options, clients, output).await,
         // These call nobody: see `Command::client`.
         Command::Up(_)
         | Command::Arbiter(_)

@@ -32,7 +32,7 @@ pub struct DatabaseConfig {
     #[arg(id = "database_readers", default_value_t = 4, value_parser = value_parser!(u32).range(1..=1024))]
     pub readers: u32,
 
-    /// Use a PostgreSQL server that may lose what it acknowledged (fsync or `synchronous_commit` off)
+    /// Use a PostgreSQL server that may lose what it acknowledged (`fsync`, `synchronous_commit` or `full_page_writes` off)
     #[arg(
         long = "database-allow-unsafe",
         env = "GAMESHELF_DATABASE_ALLOW_UNSAFE",

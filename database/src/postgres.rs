@@ -5,7 +5,7 @@ use std::time::Duration;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::{ConnectOptions, Connection, PgConnection, PgPool, Row};
 
-use crate::{Migrations, OpenError};
+use crate::{Migrations, OpenError, Url};
 
 /// How a database on a server is opened.
 #[derive(Clone, Copy, Debug)]
@@ -24,12 +24,28 @@ impl Default for PostgresOptions {
     }
 }
 
+/// A setting of a server with which it may lose what it acknowledged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{name} is off, so {consequence}")]
+pub struct UnsafeSetting {
+    /// Its name, as the server knows it.
+    pub name: &'static str,
+    consequence: &'static str,
+}
+
+/// What has to be on.
+const DURABLE: [UnsafeSetting; 3] = [
+    UnsafeSetting { name: "fsync", consequence: "acknowledged writes may be lost" },
+    UnsafeSetting { name: "synchronous_commit", consequence: "acknowledged writes may be lost" },
+    UnsafeSetting { name: "full_page_writes", consequence: "a crash may leave pages that are half written" },
+];
+
 /// Connects to a server and brings the schema up to date.
 ///
 /// # Errors
 ///
-/// [`OpenError::Unreachable`] when the server is not there now, [`OpenError::Unsafe`] when it runs with `fsync` or
-/// `synchronous_commit` off, [`OpenError::NewerSchema`], or [`OpenError::Failed`].
+/// [`OpenError::Unreachable`] when the server is not there now, [`OpenError::Unsafe`] when it runs with `fsync`,
+/// `synchronous_commit` or `full_page_writes` off, [`OpenError::NewerSchema`], or [`OpenError::Failed`].
 pub async fn open_postgres(
     connect: &PgConnectOptions,
     options: &PostgresOptions,
@@ -38,10 +54,7 @@ pub async fn open_postgres(
     let timeout = Duration::from_millis(options.connect_timeout_ms);
     // A transaction that is left open by a client that is gone holds locks; the server ends it after this time.
     let connect = connect.clone().options([("idle_in_transaction_session_timeout", "10s")]);
-    let connection = tokio::time::timeout(timeout, connect.connect())
-        .await
-        .map_err(|_| OpenError::Unreachable("the connection timed out".to_owned()))?
-        .map_err(|error| OpenError::from_sqlx(&error))?;
+    let connection = connection(&connect, timeout).await?;
     prepare(connection, options, migrations).await?;
     let pool = PgPoolOptions::new()
         .max_connections(options.pool_size.max(1))
@@ -67,17 +80,46 @@ async fn prepare(
 }
 
 async fn refuse_unsafe(connection: &mut PgConnection) -> Result<(), OpenError> {
-    let row = sqlx::query("SELECT current_setting('fsync'), current_setting('synchronous_commit')")
-        .fetch_one(connection)
+    match found_off(connection).await?.first() {
+        Some(setting) => Err(OpenError::Unsafe(format!("{setting}; turn it on, or allow it by name"))),
+        None => Ok(()),
+    }
+}
+
+/// What is unsafe about a database that was opened all the same, because it was allowed by name. Nothing is where that was not: it
+/// would not be open. An embedded database is always opened so that it is durable.
+///
+/// # Errors
+///
+/// As [`open_postgres`], when the server does not say.
+pub async fn unsafe_settings(url: &Url, options: &PostgresOptions) -> Result<Vec<UnsafeSetting>, OpenError> {
+    let Url::Postgres(connect) = url else { return Ok(Vec::new()) };
+    if !options.allow_unsafe {
+        return Ok(Vec::new());
+    }
+    let mut connection = connection(connect, Duration::from_millis(options.connect_timeout_ms)).await?;
+    let found = found_off(&mut connection).await;
+    // The connection has done its work; an error on closing it changes nothing.
+    let _ = connection.close().await;
+    found
+}
+
+async fn connection(connect: &PgConnectOptions, timeout: Duration) -> Result<PgConnection, OpenError> {
+    tokio::time::timeout(timeout, connect.connect())
         .await
-        .map_err(|error| OpenError::from_sqlx(&error))?;
-    for (index, name) in ["fsync", "synchronous_commit"].into_iter().enumerate() {
-        let value: String = row.try_get(index).map_err(|error| OpenError::from_sqlx(&error))?;
+        .map_err(|_| OpenError::Unreachable("the connection timed out".to_owned()))?
+        .map_err(|error| OpenError::from_sqlx(&error))
+}
+
+async fn found_off(connection: &mut PgConnection) -> Result<Vec<UnsafeSetting>, OpenError> {
+    let failed = |error: sqlx::Error| OpenError::from_sqlx(&error);
+    let mut found = Vec::new();
+    for setting in DURABLE {
+        let row = sqlx::query("SELECT current_setting($1)").bind(setting.name).fetch_one(&mut *connection);
+        let value: String = row.await.map_err(failed)?.try_get(0).map_err(failed)?;
         if value == "off" {
-            return Err(OpenError::Unsafe(format!(
-                "{name} is off, so acknowledged writes may be lost; turn it on, or allow it by name"
-            )));
+            found.push(setting);
         }
     }
-    Ok(())
+    Ok(found)
 }

@@ -11,6 +11,7 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 use tokio::time::Instant;
 
 use crate::causal::Causal;
+use crate::seen::{Edge, Made};
 
 /// The header of gRPC that says how long the caller waits.
 pub(crate) const GRPC_TIMEOUT: HeaderName = HeaderName::from_static("grpc-timeout");
@@ -24,6 +25,8 @@ pub(crate) struct RequestContext {
     pub(crate) tracestate: Option<HeaderValue>,
     /// What the caller has seen, and what is seen for it. A task to which the request is carried over shares it.
     pub(crate) causal: Arc<Causal>,
+    /// The calls made for it.
+    pub(crate) made: Made,
 }
 
 tokio::task_local! {
@@ -40,6 +43,11 @@ pub fn current() -> Option<Instant> {
 #[must_use]
 pub fn remaining() -> Option<Duration> {
     current().map(|deadline| deadline.saturating_duration_since(Instant::now()))
+}
+
+/// Counts a call that is made now; whether it is made in serving a request.
+pub(crate) fn count_call(edge: &Arc<Edge>) -> bool {
+    REQUEST.try_with(|request| request.made.count(edge)).unwrap_or(false)
 }
 
 /// Runs a future under a deadline: every outbound call within it ends by then. It does not end the future itself.

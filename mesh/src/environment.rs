@@ -17,6 +17,8 @@ use tokio::net::TcpStream;
 
 pub use resolver::SystemResolver;
 
+use crate::seen::Seen;
+
 /// The clocks of the machine.
 pub trait Clock: Send + Sync + Debug {
     /// A clock that never goes back; for measuring how long something took.
@@ -100,6 +102,8 @@ pub struct Environment {
     pub connector: Arc<dyn Connector>,
     /// What resolves names that stand for several instances.
     pub resolver: Arc<dyn Resolver>,
+    /// What the servers and callers that are given this have seen; another process has its own.
+    pub seen: Seen,
 }
 
 impl Environment {
@@ -111,6 +115,7 @@ impl Environment {
             random: Arc::new(SystemRandom),
             connector: Arc::new(Tcp),
             resolver: Arc::new(SystemResolver::default()),
+            seen: Seen::new(),
         }
     }
 }

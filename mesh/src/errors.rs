@@ -127,6 +127,20 @@ pub fn reason_of(status: &Status) -> Option<Reason> {
     Reason::ALL.iter().copied().find(|reason| reason.as_str() == info.reason)
 }
 
+/// Whether a code says that a server, or the way to it, failed. A server that refuses a request for what it asks has not.
+#[must_use]
+pub fn is_failure(code: Code) -> bool {
+    matches!(
+        code,
+        Code::Unknown
+            | Code::DeadlineExceeded
+            | Code::Unimplemented
+            | Code::Internal
+            | Code::Unavailable
+            | Code::DataLoss
+    )
+}
+
 /// The code's name in gRPC's own spelling.
 #[must_use]
 pub fn code_name(code: Code) -> &'static str {

@@ -1,6 +1,7 @@
 //! Serving: one stack of layers, read top to bottom in [`Server::serve`].
 
 mod causal;
+mod concerns;
 mod config;
 mod cut;
 mod deadline;
@@ -30,12 +31,14 @@ use tonic::transport::server::{Connected, TcpIncoming};
 use tonic_health::pb::health_server::HealthServer;
 use tower::{Service, ServiceBuilder};
 
+pub use concerns::{Concern, Concerns};
 pub use config::InboundConfig;
 pub use health::Health;
 
 use crate::environment::Environment;
 use crate::proto::v1::mesh_service_server::MeshServiceServer;
 use crate::rpc::{Instruments, Side};
+use crate::seen::Serving;
 use crate::version::Description;
 use causal::CausalLayer;
 use deadline::DeadlineLayer;
@@ -71,6 +74,7 @@ pub struct Server {
     health: Health,
     draining: CancellationToken,
     description: Option<Description>,
+    concerns: Concerns,
 }
 
 impl Server {
@@ -84,6 +88,7 @@ impl Server {
             health: Health::new(),
             draining: CancellationToken::new(),
             description: None,
+            concerns: Concerns::default(),
         }
     }
 
@@ -101,6 +106,12 @@ impl Server {
     #[must_use]
     pub fn health(&self) -> Health {
         self.health.clone()
+    }
+
+    /// The handle by which the service tells what it finds unsafe about how it runs.
+    #[must_use]
+    pub fn concerns(&self) -> Concerns {
+        self.concerns.clone()
     }
 
     /// Cancelled when the server begins to drain: a service ends its streams by it, for an open stream would hold
@@ -182,7 +193,8 @@ impl Server {
         let mut routes = routes.add_service(HealthServer::new(health));
         let (mut names, mut descriptors) = (self.service_names.clone(), descriptors.to_vec());
         if let Some(description) = &self.description {
-            routes = routes.add_service(MeshServiceServer::new(DescribeService::new(description)));
+            let service = DescribeService::new(description, &self.concerns, &self.environment);
+            routes = routes.add_service(MeshServiceServer::new(service));
             names.push(describe::SERVICE_NAME);
             descriptors.push(crate::proto::DESCRIPTORS);
         }
@@ -201,7 +213,7 @@ impl Server {
     > + Clone
     + Send
     + 'static {
-        let instruments = Instruments::new(Side::Server, self.environment.clock.clone());
+        let instruments = Instruments::new(Side::Server, &self.environment);
         ServiceBuilder::new()
             // Outermost, so that what the layers below refuse is seen and measured too.
             .layer(TraceLayer { instruments, random: self.environment.random.clone() })
@@ -212,7 +224,7 @@ impl Server {
             .layer(CausalLayer)
             // Around all that the service does, so that the calls it makes inherit what is left; and around the queue, so
             // that waiting counts, and what has waited for too long is dropped from it.
-            .layer(DeadlineLayer::new(&self.config))
+            .layer(DeadlineLayer::new(&self.config, Serving::new(&self.environment.seen)))
             // Before anything is done for the request: refusing must be cheap.
             .layer(LimitLayer::new(&self.config))
             // Next to tonic's generated code, whose errors it mends.

@@ -19,6 +19,7 @@ pub mod process;
 pub mod proto;
 mod rpc;
 mod sampling;
+pub mod seen;
 pub mod telemetry;
 pub mod trace;
 pub mod version;

@@ -58,11 +58,13 @@ impl Outbound {
         environment: &Environment,
     ) -> Self {
         let peer: Arc<str> = Arc::from(peer_name);
+        let edge = environment.seen.edge(&peer);
         let transport = Transport::new(&peer, address, config, environment);
         let trace = TraceLayer {
-            instruments: Instruments::new(Side::Client, environment.clock.clone()),
+            instruments: Instruments::new(Side::Client, environment),
             random: environment.random.clone(),
-            peer: peer.clone(),
+            edge: edge.clone(),
+            is_timed: true,
             address: Some(address.clone()),
         };
         let backoff = Backoff::new(config.backoff_base_ms, config.backoff_max_ms, environment.random.clone());
@@ -75,12 +77,12 @@ impl Outbound {
             // Above the retries, because the deadline is the caller's and holds for all of them together.
             .layer(DeadlineLayer { timeout: config.timeout() })
             // A peer that restarts is back in a moment; its callers need not know.
-            .layer(RetryLayer::new(config.attempts, config.max_message_bytes(), backoff, peer))
+            .layer(RetryLayer::new(config.attempts, config.max_message_bytes(), backoff, edge))
             // Each attempt carries its own headers, and is given up when the peer does not answer.
             .layer(attempt)
             .service(transport.clone());
         let streams = ServiceBuilder::new()
-            .layer(trace)
+            .layer(TraceLayer { is_timed: false, ..trace })
             .layer(CausalLayer)
             // A stream has no end by itself and is resumed by whoever reads it, from where it was: only its opening
             // is limited.

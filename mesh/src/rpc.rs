@@ -7,7 +7,7 @@ mod until;
 use http::HeaderMap;
 use tonic::Code;
 
-pub(crate) use observe::{Instruments, Observation, Observed, Side};
+pub(crate) use observe::{Called, Instruments, Observation, Observed, Side};
 pub(crate) use stamp::{Stamp, Stamped};
 pub(crate) use until::{Ending, Until, trailers};
 

@@ -14,7 +14,9 @@ pub use semver::Version;
 use crate::proto::v1;
 
 /// The header of every answer that tells which version gave it.
-pub const VERSION_HEADER: HeaderName = HeaderName::from_static("mesh-version");
+pub const VERSION_HEADER: HeaderName = HeaderName::from_static(VERSION);
+
+pub(crate) const VERSION: &str = "mesh-version";
 
 /// The header of a request that tells which versions its caller can use.
 pub const REQUIRES_HEADER: HeaderName = HeaderName::from_static("mesh-requires");

@@ -8,6 +8,7 @@
 
 mod catalog;
 mod clients;
+mod concerns;
 mod config;
 mod grpc;
 mod metrics;

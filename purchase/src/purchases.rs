@@ -8,6 +8,7 @@ use std::time::Duration;
 use gameshelf::catalog::Catalog;
 use gameshelf::ids::{OrderId, PaymentId, RequestId};
 use mesh::environment::Environment;
+use mesh::seen::Carried;
 use mesh::trace;
 use tracing::Instrument;
 
@@ -143,7 +144,7 @@ impl Purchases {
             }
             written
         };
-        let written = tokio::spawn(writing.in_current_span()).await;
+        let written = tokio::spawn(Carried::current().run(writing).in_current_span()).await;
         written.unwrap_or_else(|error| Err(StoreError::Unknown(format!("the writing ended early: {error}"))))
     }
 

@@ -11,7 +11,7 @@ use gameshelf::proto::purchase::v1::purchase_service_server::{PurchaseServiceSer
 use gameshelf::{packages, services};
 use mesh::environment::Environment;
 use mesh::file::{FileError, Watched};
-use mesh::inbound::{Health, ServeError, Server};
+use mesh::inbound::{Concerns, Health, ServeError, Server};
 use mesh::version::{Description, of_package};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -22,7 +22,7 @@ use crate::grpc::Grpc;
 use crate::metrics::Metrics;
 use crate::purchases::Purchases;
 use crate::store::SharedStore;
-use crate::{Config, saga, store};
+use crate::{Config, concerns, saga, store};
 
 /// Why the service could not go on: one sentence for whoever started it.
 #[derive(Debug, thiserror::Error)]
@@ -92,6 +92,7 @@ pub async fn run(
     let service = Service {
         purchases: Arc::default(),
         health: server.health(),
+        concerns: server.concerns(),
         // Ends with this future too, so that nothing goes on unseen when it is dropped.
         stopping: shutdown.child_token(),
         catalog,
@@ -119,6 +120,7 @@ pub async fn run(
 struct Service {
     purchases: Arc<OnceLock<Purchases>>,
     health: Health,
+    concerns: Concerns,
     stopping: CancellationToken,
     catalog: Watched<Catalog>,
     clients: Clients,
@@ -144,6 +146,7 @@ impl Service {
             opened = opening => opened?,
             () = self.stopping.cancelled() => return Ok(None),
         };
+        concerns::tell_of_store(url, &config.database, &self.concerns).await;
         let metrics = Metrics::new();
         let parts = self.parts(&store, &metrics);
         let (saga, mut tasks) = saga::start(parts, config, self.stopping.clone()).await;

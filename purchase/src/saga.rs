@@ -17,6 +17,7 @@ use std::time::Duration;
 
 use gameshelf::ids::OrderId;
 use mesh::environment::Environment;
+use mesh::seen::Carried;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -87,7 +88,7 @@ impl Saga {
     /// is. While the service stops nothing is done: the order is found again after the restart.
     pub(crate) async fn take(&self, order_id: OrderId, slot: Option<Slot>) {
         // The worker is gone only when the service stops.
-        let _ = self.jobs.send(Job { order_id, slot }).await;
+        let _ = self.jobs.send(Job { order_id, slot, request: Carried::current() }).await;
     }
 
     /// Watches for the end of an order, from now on. None when too many are watched.

@@ -1,243 +1,129 @@
-//! `gameshelf check`: whether what is stored, or what the log adds up to, is what the arbiter's digests say.
+//! `gameshelf check`: whether anything is wrong with the mesh, or with the data.
 
-mod fold;
+mod data;
+mod findings;
 
-use clap::Args;
-use gameshelf::digest::{Digests, PARTITIONS};
-use gameshelf::proto::arbiter::v1::watch_request::Start;
-use gameshelf::proto::arbiter::v1::watch_response::Event;
-use gameshelf::proto::arbiter::v1::{
-    Filter, GetDigestsRequest, ListCopiesRequest, SnapshotStart, WatchRequest, WatchResponse,
-};
-use gameshelf::tokens::Token;
+use clap::{Args, ValueEnum};
 use serde::Serialize;
-use tonic::{Status, Streaming};
-
-use fold::Fold;
 
 use crate::clients::{ClientOptions, Clients};
-use crate::commands::hints;
 use crate::exit::{Failure, Kind};
 use crate::output::{self, Output};
+use crate::survey::{self, AskOptions};
+use data::Checked;
+use findings::{Finding, Weight};
 
-/// Compares every partition of customers with the digests that the arbiter keeps
+/// Tells what is wrong with the mesh and with the data, and what to do about it
 ///
-/// Reads what is owned now. With --replay it reads what was owned at the oldest revision that can be resumed after, and folds every
-/// commit since. Either must come to the same rows, revisions included. Where it does not, the partitions are named, and the
-/// exit code is 3.
+/// The mesh: every instance is asked how it is, what it is and what it has seen. Told are instances that cannot be reached
+/// (`SERVICE_UNREACHABLE`) or do not serve (`NOT_SERVING`), versions that do not fit (`VERSION_INCOMPATIBLE`), instances that their
+/// callers cannot use (`INSTANCE_UNUSABLE`) or have ejected (`INSTANCE_EJECTED`), services of whose calls over 10% fail
+/// (`EDGE_FAILING`, of at least 100), services between which so many calls are made that they should perhaps be one
+/// (`EDGE_CHATTY`, in serving at least 100 requests), and what services find unsafe themselves (`STORE_UNSAFE`).
+///
+/// The data: every partition of customers is compared with the digests that the arbiter keeps. With --replay it is not what is owned now,
+/// but what was owned at the oldest revision that can be resumed after, with every commit since. Either must come to the same rows,
+/// revisions included; where it does not, the partitions are named.
+///
+/// The exit code is 0 when nothing is wrong, 3 when something is, and 4 when a service cannot be reached and nothing worse was
+/// found.
 #[derive(Args, Debug)]
 pub(crate) struct Options {
-    /// Fold the log from its oldest revision, instead of reading what is owned now
+    /// Check this alone
+    #[arg(long, value_enum)]
+    only: Option<Only>,
+    /// Fold the log from its oldest revision, instead of reading what is owned now; checks the data alone
     #[arg(long)]
     replay: bool,
     /// About how many rows are held in memory at a time; where there are more, some partitions are checked after the others
     #[arg(long, value_name = "N", default_value_t = 2_000_000, value_parser = clap::value_parser!(u64).range(1..))]
     rows_at_once: u64,
+    /// Calls of one service to another in serving one request, on average, over which they are told of
+    #[arg(long, value_name = "COUNT", env = "GAMESHELF_MAX_CALLS_PER_REQUEST", default_value_t = 10)]
+    #[arg(value_parser = clap::value_parser!(u64).range(1..=1_000_000))]
+    max_calls_per_request: u64,
+    #[command(flatten)]
+    ask: AskOptions,
     #[command(flatten)]
     pub(crate) client: ClientOptions,
 }
 
+/// One of the two things that are checked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Only {
+    Mesh,
+    Data,
+}
+
 #[derive(Serialize)]
-struct Checked {
-    equal: bool,
-    rows: u64,
-    commits: u64,
-    /// The newest revision at which something was compared.
-    revision: u64,
-    differing_partitions: Vec<Difference>,
+struct Told<'a> {
+    #[serde(flatten)]
+    data: Option<&'a Checked>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    mesh: Option<MeshJson<'a>>,
 }
 
-/// A partition that is not what the digests say.
-#[derive(Debug, PartialEq, Eq, Serialize)]
-struct Difference {
-    partition: u8,
-    rows: u64,
-    expected_rows: u64,
-    /// Commits that granted what was owned, or revoked what was not.
-    contradictions: u64,
+#[derive(Serialize)]
+struct MeshJson<'a> {
+    findings: &'a [Finding],
 }
 
-/// Checks every partition and prints what differs.
+/// Checks both, or what was asked for, and prints what is wrong.
 ///
 /// # Errors
 ///
-/// A difference, or an arbiter that stopped on the way.
+/// What is wrong, and an arbiter that stopped on the way.
 pub(crate) async fn run(options: Options, clients: &Clients, output: Output) -> Result<(), Failure> {
-    let from = Origin::of(&options, clients).await?;
-    let mut checked =
-        Checked { equal: true, rows: 0, commits: 0, revision: 0, differing_partitions: Vec::new() };
-    let counts = expected(clients).await?.counts;
-    for group in groups(&counts, options.rows_at_once) {
-        check(&group, &from, clients, &mut checked).await?;
+    if options.replay && options.only == Some(Only::Mesh) {
+        let message = "--replay checks the data, and --only mesh leaves it out";
+        return Err(Failure::new(Kind::BadInput, "OPTIONS", message));
     }
-    checked.equal = checked.differing_partitions.is_empty();
-    let is_equal = checked.equal;
-    match output {
-        Output::Json => output::json(&checked)?,
-        Output::Table => output::text(&in_words(&checked))?,
-    }
-    if is_equal {
-        return Ok(());
-    }
-    Err(Failure::new(Kind::AnsweredNo, "DIGESTS_DIFFER", "some partitions are not what the digests say"))
-}
-
-/// Where a check begins.
-enum Origin {
-    /// With what is owned now.
-    Now,
-    /// With what was owned at a revision.
-    At(Token),
-    /// With nothing, before the first commit.
-    Nothing(Token),
-}
-
-impl Origin {
-    async fn of(options: &Options, clients: &Clients) -> Result<Self, Failure> {
-        if !options.replay {
-            return Ok(Self::Now);
+    let only = if options.replay { Some(Only::Data) } else { options.only };
+    let mut findings = match only {
+        Some(Only::Data) => None,
+        _ => {
+            Some(findings::find(&survey::survey(clients, options.ask).await?, options.max_calls_per_request))
         }
-        let listed = clients.arbiter()?.list_copies(ListCopiesRequest {}).await;
-        let listed = listed.map_err(|status| hints::failed(&status, clients))?.into_inner();
-        let head: Token = listed.provenance.unwrap_or_default().token.parse().map_err(|_| defect())?;
-        let oldest = head.at(listed.oldest_resumable_revision);
-        Ok(if oldest.revision == 0 { Self::Nothing(oldest) } else { Self::At(oldest) })
-    }
-
-    fn start(&self) -> Start {
-        match self {
-            Self::Now => Start::Snapshot(SnapshotStart::default()),
-            Self::At(token) => Start::Snapshot(SnapshotStart { as_of_token: token.to_string() }),
-            Self::Nothing(token) => Start::AfterToken(token.to_string()),
-        }
-    }
-}
-
-/// What the arbiter's digests say.
-struct Expected {
-    revision: u64,
-    digests: Digests,
-    counts: Vec<u64>,
-}
-
-async fn expected(clients: &Clients) -> Result<Expected, Failure> {
-    let told = clients.arbiter()?.get_digests(GetDigestsRequest {}).await;
-    let told = told.map_err(|status| hints::failed(&status, clients))?.into_inner();
-    let digests = Digests::from_bytes(&told.row_digests).ok_or_else(defect)?;
-    if told.rows.len() != PARTITIONS {
-        return Err(defect());
-    }
-    let revision = told.provenance.map_or(0, |provenance| provenance.revision);
-    Ok(Expected { revision, digests, counts: told.rows })
-}
-
-fn defect() -> Failure {
-    Failure::new(Kind::Defect, "ANSWER", "the arbiter answered with digests or a token that are none")
-}
-
-/// Neighbouring partitions that together have about so many rows; at least one in each group.
-fn groups(counts: &[u64], rows_at_once: u64) -> Vec<Vec<u8>> {
-    let mut groups: Vec<Vec<u8>> = Vec::new();
-    let mut rows = 0;
-    for (partition, count) in (0..=u8::MAX).zip(counts) {
-        rows += count;
-        if let Some(group) = groups.last_mut().filter(|_| rows <= rows_at_once) {
-            group.push(partition);
-        } else {
-            rows = *count;
-            groups.push(vec![partition]);
-        }
-    }
-    groups
-}
-
-/// Checks some partitions: folds the stream to the revision of digests that are not older than its beginning.
-async fn check(group: &[u8], from: &Origin, clients: &Clients, checked: &mut Checked) -> Result<(), Failure> {
-    let partitions = group.iter().map(|partition| u32::from(*partition)).collect();
-    let is_all = group.len() == PARTITIONS;
-    let filter = (!is_all).then(|| Filter { partitions, ..Filter::default() });
-    let request = WatchRequest { start: Some(from.start()), filter, ..WatchRequest::default() };
-    let failed = |status: Status| hints::failed(&status, clients);
-    let mut stream = clients.arbiter_streams()?.watch(request).await.map_err(failed)?.into_inner();
-    let mut fold = Fold::new(group);
-    let mut until = match from {
-        Origin::Nothing(_) => Some(expected(clients).await?),
-        Origin::Now | Origin::At(_) => None,
     };
-    while until.as_ref().is_none_or(|expected| fold.revision() < expected.revision) {
-        let limit = until.as_ref().map_or(u64::MAX, |expected| expected.revision);
-        match next(&mut stream).await.map_err(failed)? {
-            Event::SnapshotChunk(chunk) => fold.present(&chunk.entitlements),
-            Event::SnapshotEnd(end) => {
-                if let Origin::At(token) = from
-                    && token.revision != end.revision
-                {
-                    return Err(defect());
+    let data = match only {
+        Some(Only::Mesh) => None,
+        _ => match data::check_all(options.replay, options.rows_at_once, clients).await {
+            Ok(checked) => Some(checked),
+            // Told with the rest, which says more.
+            Err(failure) if failure.kind() == Kind::Unavailable && findings.is_some() => {
+                if let Some(found) = &mut findings {
+                    found.push(findings::not_checked(&failure));
                 }
-                fold.reached(end.revision);
-                until = Some(expected(clients).await?);
+                None
             }
-            Event::Commits(commits) => {
-                let known = commits.commits.iter().filter(|commit| commit.revision <= limit);
-                known.for_each(|commit| fold.commit(commit));
-                // What the filter left out has a revision, too.
-                if commits.commits.last().is_some_and(|last| last.revision > limit) {
-                    fold.reached(limit);
-                }
-            }
-            Event::Bookmark(bookmark) => fold.reached(bookmark.revision.min(limit)),
+            Err(failure) => return Err(failure),
+        },
+    };
+    let findings = findings.as_deref();
+    match output {
+        Output::Json => {
+            output::json(&Told {
+                data: data.as_ref(),
+                mesh: findings.map(|findings| MeshJson { findings }),
+            })?;
         }
+        Output::Table => output::text(&in_words(findings, data.as_ref()))?,
     }
-    if let Some(expected) = until {
-        checked.revision = checked.revision.max(expected.revision);
-        checked.commits = checked.commits.max(fold.commits());
-        checked.rows += fold.rows();
-        let differing = fold.differences(&expected.digests, &expected.counts);
-        checked.differing_partitions.extend(differing);
-    }
-    Ok(())
+    judge(findings.unwrap_or_default(), data.is_none_or(|checked| checked.equal))
 }
 
-async fn next(stream: &mut Streaming<WatchResponse>) -> Result<Event, Status> {
-    loop {
-        let message = stream.message().await?.ok_or_else(|| Status::unavailable("the stream ended"))?;
-        if let Some(event) = message.event {
-            return Ok(event);
-        }
-    }
+fn in_words(findings: Option<&[Finding]>, data: Option<&Checked>) -> String {
+    let findings = findings.map(findings::in_words).unwrap_or_default();
+    findings + &data.map(data::in_words).unwrap_or_default()
 }
 
-fn in_words(checked: &Checked) -> String {
-    let Checked { rows, commits, revision, .. } = checked;
-    if checked.equal {
-        return format!(
-            "equal: {rows} rows in {PARTITIONS} partitions, {commits} commits folded, at revision {revision}\n"
-        );
-    }
-    let mut table = output::table(&["partition", "rows", "expected", "contradictions"]);
-    for one in &checked.differing_partitions {
-        table.add_row([
-            one.partition.to_string(),
-            one.rows.to_string(),
-            one.expected_rows.to_string(),
-            one.contradictions.to_string(),
-        ]);
-    }
-    let number = output::count(checked.differing_partitions.len(), "partition");
-    format!("{number} not as the digests say, at revision {revision}:\n{}", output::render(&table))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn partitions_are_grouped_by_their_rows() {
-        let mut counts = vec![0; PARTITIONS];
-        (counts[0], counts[1], counts[2], counts[255]) = (3, 2, 9, 1);
-        let groups = groups(&counts, 5);
-        assert_eq!(groups.iter().map(Vec::len).collect::<Vec<_>>(), [2, 1, 253]);
-        assert_eq!(groups[1], [2], "one partition is never split");
-        assert!(groups.concat().into_iter().eq(0..=u8::MAX));
-    }
+/// What was found, as the command's end.
+fn judge(findings: &[Finding], is_equal: bool) -> Result<(), Failure> {
+    let kind = match findings.iter().map(Finding::weight).max() {
+        _ if !is_equal => Kind::AnsweredNo,
+        Some(Weight::Wrong) => Kind::AnsweredNo,
+        Some(Weight::Unreachable) => Kind::AnsweredUnavailable,
+        None => return Ok(()),
+    };
+    Err(Failure::new(kind, "CHECK_FAILED", "something is wrong; it is told above"))
 }

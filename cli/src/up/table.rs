@@ -86,7 +86,7 @@ fn in_words(up: &Up<'_>) -> String {
     let game = up.example_game;
     format!(
         "{}logs: {}; ctrl-C ends all\n\ntry, in another terminal:\n  \
-         {executable} watch\n  {executable} buy anna {game}\n  {executable} list anna\n",
+         {executable} watch\n  {executable} buy anna {game}\n  {executable} list anna\n  {executable} status\n",
         output::render(&table),
         up.logs.display(),
     )

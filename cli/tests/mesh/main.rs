@@ -21,5 +21,6 @@ mod other_languages;
 mod outages;
 mod postgres;
 mod purchases;
+mod seeing;
 mod supervision;
 mod traces;

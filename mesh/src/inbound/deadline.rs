@@ -7,6 +7,7 @@
 use std::convert::Infallible;
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -22,19 +23,21 @@ use tower::{Layer, Service};
 use super::InboundConfig;
 use crate::deadline::{REQUEST, RequestContext, timeout_of};
 use crate::errors;
-use crate::rpc::{Ending, Until};
+use crate::rpc::{self, Ending, Until};
+use crate::seen::{Made, Serving};
 
 /// Ends requests at their deadline.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct DeadlineLayer {
+    serving: Arc<Serving>,
     default: Duration,
     max: Duration,
 }
 
 impl DeadlineLayer {
-    pub(super) fn new(config: &InboundConfig) -> Self {
+    pub(super) fn new(config: &InboundConfig, serving: Arc<Serving>) -> Self {
         let max = Duration::from_millis(config.max_deadline_ms);
-        Self { default: Duration::from_millis(config.default_deadline_ms).min(max), max }
+        Self { serving, default: Duration::from_millis(config.default_deadline_ms).min(max), max }
     }
 }
 
@@ -42,7 +45,7 @@ impl<S> Layer<S> for DeadlineLayer {
     type Service = Deadline<S>;
 
     fn layer(&self, inner: S) -> Deadline<S> {
-        Deadline { inner, layer: *self }
+        Deadline { inner, layer: self.clone() }
     }
 }
 
@@ -69,7 +72,7 @@ where
         let asked = timeout_of(request.headers());
         let timeout = asked.map_or(self.layer.default, |asked| asked.min(self.layer.max));
         let now = Instant::now();
-        let context = context_of(&request, now + timeout);
+        let context = context_of(&request, now + timeout, &self.layer.serving);
         Limited {
             inner: REQUEST.scope(context, self.inner.call(request)),
             expiry: Expiry::new(now, timeout),
@@ -80,13 +83,15 @@ where
     }
 }
 
-fn context_of(request: &Request<Body>, deadline: Instant) -> RequestContext {
+fn context_of(request: &Request<Body>, deadline: Instant, serving: &Arc<Serving>) -> RequestContext {
     let headers = request.headers();
+    let path = request.uri().path_and_query().filter(|path| !rpc::is_infrastructure(path.path()));
     RequestContext {
         deadline: Some(deadline),
         traceparent: headers.get("traceparent").cloned(),
         tracestate: headers.get("tracestate").cloned(),
         causal: request.extensions().get().cloned().unwrap_or_default(),
+        made: Made::of_request(serving, path),
     }
 }
 

@@ -65,7 +65,7 @@ where
         let mut request = request;
         let decision = sampling::decide(request.headers_mut(), &*self.random);
         let span = sampling::decided(decision, || span_of(&request));
-        let observation = self.instruments.begin(request.uri().path_and_query().cloned(), span.clone());
+        let observation = self.instruments.begin(request.uri().path_and_query().cloned(), span.clone(), None);
         let inner = span.in_scope(|| self.inner.call(request)).instrument(span);
         Observing { inner, observation: Some(observation) }
     }

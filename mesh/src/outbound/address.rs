@@ -26,7 +26,8 @@ impl Address {
     }
 
     /// `host:port`, with an IPv6 address in brackets.
-    pub(crate) fn authority(&self) -> String {
+    #[must_use]
+    pub fn authority(&self) -> String {
         if self.host.contains(':') {
             format!("[{}]:{}", self.host, self.port)
         } else {

@@ -73,10 +73,12 @@ impl Dispatch {
         environment: &Environment,
     ) -> Self {
         let name: Arc<str> = Arc::from(name);
+        let edge = environment.seen.edge(&name);
         let trace = TraceLayer {
-            instruments: Instruments::new(Side::Client, environment.clock.clone()),
+            instruments: Instruments::new(Side::Client, environment),
             random: environment.random.clone(),
-            peer: name.clone(),
+            edge: edge.clone(),
+            is_timed: true,
             address: None,
         };
         let shared = Shared {
@@ -85,12 +87,14 @@ impl Dispatch {
             requirement: requirement.clone(),
             budget: Budget::new(config),
             environment: environment.clone(),
-            meters: Meters::new(&name),
+            meters: Meters::new(&edge),
+            edge,
             max_message_bytes: config.outbound.max_message_bytes(),
             name,
         };
         let shared = Arc::new(shared);
         meters::observe(&shared);
+        shared::look(&shared);
         Self { shared, config: Arc::new(config.clone()), policies: Arc::default(), trace }
     }
 
@@ -121,7 +125,7 @@ impl Dispatch {
     #[must_use]
     pub fn streams(&self) -> Streams {
         let stack = ServiceBuilder::new()
-            .layer(self.trace.clone())
+            .layer(TraceLayer { is_timed: false, ..self.trace.clone() })
             .layer(CausalLayer)
             .service(self.dispatching(Kind::Stream));
         Streams { stack: BoxCloneSyncService::new(stack) }
@@ -210,10 +214,19 @@ impl Dispatching {
             Kind::Unary => Duration::from_millis(policy.attempt_timeout_ms),
             Kind::Stream => self.config.outbound.attempt_timeout(),
         };
+        let method = self.shared.edge.method(parts.uri.path());
         let requires = self.shared.requires.clone();
         let max_message_bytes = self.shared.max_message_bytes;
-        let call =
-            Call { kind: self.kind, parts, body, requires, attempt_timeout, deadline, max_message_bytes };
+        let call = Call {
+            kind: self.kind,
+            parts,
+            method,
+            body,
+            requires,
+            attempt_timeout,
+            deadline,
+            max_message_bytes,
+        };
         pursue::pursue(&self.shared, policy, call).await
     }
 }

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use http::request::Parts;
-use http::{Request, Response};
+use http::{HeaderValue, Request, Response};
 use http_body_util::{BodyExt, Full};
 use opentelemetry::metrics::Counter;
 use opentelemetry::{KeyValue, global};
@@ -25,6 +25,8 @@ use tracing_opentelemetry::OpenTelemetrySpanExt;
 use super::backoff::Backoff;
 use super::deadline::CallDeadline;
 use super::size::PREFIX_BYTES;
+use crate::seen::Edge;
+use crate::version::VERSION_HEADER;
 use crate::{errors, rpc};
 
 /// Repeats calls that found the peer unavailable.
@@ -33,18 +35,18 @@ pub(super) struct RetryLayer {
     attempts: u32,
     max_message_bytes: usize,
     backoff: Backoff,
-    peer: Arc<str>,
+    edge: Arc<Edge>,
     retries: Counter<u64>,
 }
 
 impl RetryLayer {
-    pub(super) fn new(attempts: u32, max_message_bytes: usize, backoff: Backoff, peer: Arc<str>) -> Self {
+    pub(super) fn new(attempts: u32, max_message_bytes: usize, backoff: Backoff, edge: Arc<Edge>) -> Self {
         let retries = global::meter("mesh")
             .u64_counter("mesh.client.retries")
             .with_description("Attempts at calls beyond the first.")
             .with_unit("{attempt}")
             .build();
-        Self { attempts, max_message_bytes, backoff, peer, retries }
+        Self { attempts, max_message_bytes, backoff, edge, retries }
     }
 
     /// How long to wait after a failed attempt; none when it was the last.
@@ -68,16 +70,10 @@ impl RetryLayer {
             "retry",
             vec![KeyValue::new("mesh.attempt", attempt), KeyValue::new("mesh.backoff_ms", wait_ms)],
         );
-        let (service, method) = rpc::split(parts.uri.path());
-        tracing::debug!(target: "mesh::retry", peer = &*self.peer, service, method, attempt, wait_ms, "unavailable: trying again");
-        self.retries.add(
-            1,
-            &[
-                KeyValue::new("rpc.system", "grpc"),
-                KeyValue::new("rpc.service", service.to_owned()),
-                KeyValue::new("rpc.method", method.to_owned()),
-            ],
-        );
+        let path = parts.uri.path();
+        let (service, method) = rpc::split(path);
+        tracing::debug!(target: "mesh::retry", peer = self.edge.name(), service, method, attempt, wait_ms, "unavailable: trying again");
+        self.retries.add(1, self.edge.method(path).attributes());
     }
 }
 
@@ -131,6 +127,9 @@ where
     loop {
         let request = Request::from_parts(parts.clone(), Body::new(Full::new(body.clone())));
         let answer = inner.clone().oneshot(request).await;
+        if attempt > 1 {
+            layer.edge.method(parts.uri.path()).answered(version_of(&answer)).retried(false);
+        }
         let wait = unavailable(&answer).and_then(|status| layer.wait(attempt, &status, deadline));
         let Some(wait) = wait else {
             Span::current().set_attribute("mesh.attempts", i64::from(attempt));
@@ -140,6 +139,11 @@ where
         tokio::time::sleep(wait).await;
         attempt += 1;
     }
+}
+
+/// The version that has answered, where one has.
+fn version_of(answer: &Result<Response<Body>, Status>) -> Option<&HeaderValue> {
+    answer.as_ref().ok()?.headers().get(VERSION_HEADER)
 }
 
 /// The status of an answer that is UNAVAILABLE.

@@ -40,7 +40,12 @@ async fn call(
 }
 
 fn layer(attempts: u32) -> RetryLayer {
-    RetryLayer::new(attempts, 16, Backoff::new(50, 1000, Arc::new(SystemRandom)), Arc::from("peer"))
+    RetryLayer::new(
+        attempts,
+        16,
+        Backoff::new(50, 1000, Arc::new(SystemRandom)),
+        crate::seen::Seen::new().edge("peer"),
+    )
 }
 
 fn ok() -> Response<Body> {

@@ -5,7 +5,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
-use http::{Request, Response};
+use http::{HeaderValue, Request, Response};
 use pin_project_lite::pin_project;
 use tonic::Status;
 use tonic::body::Body;
@@ -15,15 +15,19 @@ use tracing::{Instrument, Span, field};
 
 use super::Address;
 use crate::environment::Random;
-use crate::rpc::{self, Instruments, Observation, Observed};
-use crate::sampling;
+use crate::rpc::{self, Called, Instruments, Observation, Observed};
+use crate::seen::Edge;
+use crate::version::{VERSION, VERSION_HEADER};
+use crate::{deadline, sampling};
 
 /// Observes each call.
 #[derive(Clone, Debug)]
 pub(super) struct TraceLayer {
     pub(super) instruments: Instruments,
     pub(super) random: Arc<dyn Random>,
-    pub(super) peer: Arc<str>,
+    pub(super) edge: Arc<Edge>,
+    /// Whether what it observes is over when its answer is: a stream is not, and how long it lasts says nothing.
+    pub(super) is_timed: bool,
     /// None where the peer is not one address but a set of instances.
     pub(super) address: Option<Address>,
 }
@@ -57,7 +61,7 @@ where
     fn call(&mut self, request: Request<Body>) -> Self::Future {
         let decision = sampling::decide_call(&*self.layer.random);
         let span = sampling::decided(decision, || self.layer.span_of(request.uri().path()));
-        let observation = self.layer.instruments.begin(request.uri().path_and_query().cloned(), span.clone());
+        let observation = self.layer.begin(&request, &span);
         let inner = span.in_scope(|| self.inner.call(request)).instrument(span);
         Observing { inner, observation: Some(observation) }
     }
@@ -82,11 +86,15 @@ impl<F: Future<Output = Result<Response<Body>, Status>>> Future for Observing<F>
         Poll::Ready(match answer {
             Ok(response) => {
                 let (head, body) = response.into_parts();
+                if let Some(observation) = &mut observation {
+                    observation.answered_by(head.headers.get(VERSION_HEADER));
+                }
                 let body = Observed::new(&head.headers, None, body, observation);
                 Ok(Response::from_parts(head, Body::new(body)))
             }
             Err(status) => {
                 if let Some(observation) = &mut observation {
+                    observation.answered_by(version_of(&status).as_ref());
                     observation.end(status.code(), Some(status.message()));
                 }
                 Err(status)
@@ -96,6 +104,19 @@ impl<F: Future<Output = Result<Response<Body>, Status>>> Future for Observing<F>
 }
 
 impl TraceLayer {
+    fn begin(&self, request: &Request<Body>, span: &Span) -> Observation {
+        let path = request.uri().path_and_query();
+        let is_work = path.is_some_and(|path| !rpc::is_infrastructure(path.path()));
+        let called = Called {
+            edge: self.edge.clone(),
+            // Counted where the call is made: its answer may be waited for by another task.
+            in_request: is_work && deadline::count_call(&self.edge),
+            version: None,
+            is_timed: self.is_timed,
+        };
+        self.instruments.begin(path.cloned(), span.clone(), Some(called))
+    }
+
     fn span_of(&self, path: &str) -> Span {
         let (service, method) = rpc::split(path);
         tracing::info_span!(
@@ -106,7 +127,7 @@ impl TraceLayer {
             rpc.system = "grpc",
             rpc.service = service,
             rpc.method = method,
-            peer.service = &*self.peer,
+            peer.service = self.edge.name(),
             server.address = self.address.as_ref().map(Address::host),
             server.port = self.address.as_ref().map(Address::port),
             rpc.grpc.status_code = field::Empty,
@@ -115,4 +136,9 @@ impl TraceLayer {
             otel.status_description = field::Empty,
         )
     }
+}
+
+/// The version that has refused, where one has.
+fn version_of(status: &Status) -> Option<HeaderValue> {
+    HeaderValue::from_bytes(status.metadata().get(VERSION)?.as_encoded_bytes()).ok()
 }

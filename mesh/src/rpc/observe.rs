@@ -7,8 +7,8 @@ use std::task::{Context, Poll, ready};
 use std::time::Instant;
 
 use bytes::Bytes;
-use http::HeaderMap;
 use http::uri::PathAndQuery;
+use http::{HeaderMap, HeaderValue};
 use http_body::{Body, Frame, SizeHint};
 use opentelemetry::metrics::Histogram;
 use opentelemetry::{KeyValue, global};
@@ -16,9 +16,10 @@ use pin_project_lite::pin_project;
 use tonic::{Code, Status};
 use tracing::Span;
 
-use super::{code_of, split};
-use crate::environment::Clock;
-use crate::errors::code_name;
+use super::code_of;
+use crate::environment::{Clock, Environment};
+use crate::errors::{code_name, is_failure};
+use crate::seen::{Edge, Seen};
 
 /// Upper bounds in seconds, as the OpenTelemetry conventions advise, with finer ones below: a call within one
 /// machine takes less than a millisecond.
@@ -46,15 +47,7 @@ impl Side {
     fn fails_with(self, code: Code) -> bool {
         match self {
             Self::Client => code != Code::Ok,
-            Self::Server => matches!(
-                code,
-                Code::Unknown
-                    | Code::DeadlineExceeded
-                    | Code::Unimplemented
-                    | Code::Internal
-                    | Code::Unavailable
-                    | Code::DataLoss
-            ),
+            Self::Server => is_failure(code),
         }
     }
 }
@@ -65,6 +58,7 @@ pub(crate) struct Instruments {
     side: Side,
     duration: Histogram<f64>,
     clock: Arc<dyn Clock>,
+    seen: Seen,
 }
 
 impl fmt::Debug for Instruments {
@@ -74,20 +68,38 @@ impl fmt::Debug for Instruments {
 }
 
 impl Instruments {
-    pub(crate) fn new(side: Side, clock: Arc<dyn Clock>) -> Self {
+    pub(crate) fn new(side: Side, environment: &Environment) -> Self {
         let duration = global::meter("mesh")
             .f64_histogram(side.metric())
             .with_unit("s")
             .with_description("Duration of calls, from the request to the end of the answer.")
             .with_boundaries(BOUNDARIES.to_vec())
             .build();
-        Self { side, duration, clock }
+        Self { side, duration, clock: environment.clock.clone(), seen: environment.seen.clone() }
     }
 
-    /// Begins to observe a call.
-    pub(crate) fn begin(&self, path: Option<PathAndQuery>, span: Span) -> Observation {
-        Observation { started: self.clock.monotonic(), instruments: self.clone(), path, span, ended: false }
+    /// Begins to observe a call; `called` says whom it calls, where this is the calling end.
+    pub(crate) fn begin(
+        &self,
+        path: Option<PathAndQuery>,
+        span: Span,
+        called: Option<Called>,
+    ) -> Observation {
+        let started = self.clock.monotonic();
+        Observation { started, instruments: self.clone(), path, span, called, ended: false }
     }
+}
+
+/// Whom a call is for.
+#[derive(Debug)]
+pub(crate) struct Called {
+    pub(crate) edge: Arc<Edge>,
+    /// Whether it is made in serving a request.
+    pub(crate) in_request: bool,
+    /// The head of the answer, for the version that gave it; empty until there is one.
+    pub(crate) version: Option<HeaderValue>,
+    /// Whether it matters how long it takes.
+    pub(crate) is_timed: bool,
 }
 
 /// One call under observation. Dropped before its end, it counts as cancelled.
@@ -96,6 +108,7 @@ pub(crate) struct Observation {
     instruments: Instruments,
     path: Option<PathAndQuery>,
     span: Span,
+    called: Option<Called>,
     started: Instant,
     ended: bool,
 }
@@ -125,21 +138,36 @@ impl Observation {
     }
 
     fn record_duration(&self, code: Code) {
-        let (service, method) = self.path.as_ref().map_or(("", ""), |path| split(path.path()));
-        // Anybody can ask for methods that are not there: their names must not become series of a metric.
-        let (service, method) =
-            if code == Code::Unimplemented { ("_OTHER", "_OTHER") } else { (service, method) };
-        let seconds =
-            self.instruments.clock.monotonic().saturating_duration_since(self.started).as_secs_f64();
-        self.instruments.duration.record(
-            seconds,
-            &[
-                KeyValue::new("rpc.system", "grpc"),
-                KeyValue::new("rpc.service", service.to_owned()),
-                KeyValue::new("rpc.method", method.to_owned()),
-                KeyValue::new("rpc.grpc.status_code", i64::from(i32::from(code))),
-            ],
-        );
+        let elapsed = self.instruments.clock.monotonic().saturating_duration_since(self.started);
+        let path = self.path.as_ref().map_or("", PathAndQuery::path);
+        let status = KeyValue::new("rpc.grpc.status_code", i64::from(i32::from(code)));
+        let duration = &self.instruments.duration;
+        let Some(called) = &self.called else {
+            let method = self.instruments.seen.served().method(path, code != Code::Unimplemented);
+            method.record(is_failure(code));
+            let [service, method] = method.attributes();
+            let system = KeyValue::new("rpc.system", "grpc");
+            return duration.record(elapsed.as_secs_f64(), &[system, service, method, status]);
+        };
+        let method = called.edge.method(path);
+        let calls = method.answered(called.version.as_ref());
+        calls.ended(code, called.is_timed.then_some(elapsed), called.in_request);
+        let [system, service, name, peer] = method.attributes().clone();
+        let attributes = [system, service, name, peer, status];
+        match calls.peer_version() {
+            Some(version) => {
+                let [system, service, name, peer, status] = attributes;
+                duration.record(elapsed.as_secs_f64(), &[system, service, name, peer, status, version]);
+            }
+            None => duration.record(elapsed.as_secs_f64(), &attributes),
+        }
+    }
+
+    /// The version that answers, as the head of the answer tells it.
+    pub(crate) fn answered_by(&mut self, version: Option<&HeaderValue>) {
+        if let Some(called) = &mut self.called {
+            called.version = version.cloned();
+        }
     }
 }
 

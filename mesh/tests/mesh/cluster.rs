@@ -74,9 +74,18 @@ pub(crate) fn quick() -> DispatchConfig {
 
 /// A caller of these instances, which knows of all of them what they are.
 pub(crate) async fn dispatch(members: &[&Member], requirement: &str, config: &DispatchConfig) -> Dispatch {
+    dispatch_in(&Environment::system(), members, requirement, config).await
+}
+
+/// As [`dispatch`]; what is seen of the calls is seen in this environment.
+pub(crate) async fn dispatch_in(
+    environment: &Environment,
+    members: &[&Member],
+    requirement: &str,
+    config: &DispatchConfig,
+) -> Dispatch {
     let list = StaticList::new(members.iter().map(|member| member.peer.address.clone()));
-    let environment = Environment::system();
-    let dispatch = Dispatch::new("echo", &requirement.parse().unwrap(), &list, config, &environment);
+    let dispatch = Dispatch::new("echo", &requirement.parse().unwrap(), &list, config, environment);
     until(&dispatch, |all| all.len() == members.len() && all.iter().all(is_serving)).await;
     dispatch
 }

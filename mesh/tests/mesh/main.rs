@@ -12,6 +12,7 @@ mod limits;
 mod metrics;
 mod outages;
 mod process;
+mod reports;
 mod serving;
 mod simulation;
 mod storms;

@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use mesh::environment::Environment;
 use mesh::file::{FileConfig, Watched};
-use mesh::outbound::DispatchConfig;
+use mesh::inbound::InboundConfig;
+use mesh::outbound::{DispatchConfig, Outbound, OutboundConfig};
+use mesh::version::{Description, Version};
 use opentelemetry::KeyValue;
 use opentelemetry_sdk::error::OTelSdkResult;
 use opentelemetry_sdk::metrics::data::{AggregatedMetrics, MetricData, ResourceMetrics, ScopeMetrics};
@@ -15,7 +17,7 @@ use opentelemetry_sdk::metrics::{SdkMeterProvider, Temporality};
 use tonic::Status;
 
 use crate::cluster::{Member, ask, dispatch, quick};
-use crate::support::soon;
+use crate::support::{Echo, Peer, say, soon, text};
 
 /// The versions that only this test has: other tests of the process are measured as well.
 const NEWER: &str = "1.77.1";
@@ -49,6 +51,12 @@ impl PushMetricExporter for Values {
                 }
                 AggregatedMetrics::U64(MetricData::Gauge(gauge)) => {
                     gauge.data_points().for_each(|at| self.note(metric.name(), at.attributes(), at.value()));
+                }
+                AggregatedMetrics::U64(MetricData::Histogram(all)) => {
+                    all.data_points().for_each(|at| self.note(metric.name(), at.attributes(), at.sum()));
+                }
+                AggregatedMetrics::F64(MetricData::Histogram(all)) => {
+                    all.data_points().for_each(|at| self.note(metric.name(), at.attributes(), at.count()));
                 }
                 _ => {}
             }
@@ -94,6 +102,40 @@ async fn attempts_ejections_and_instances_are_counted_by_version() {
     assert_eq!(values.get(&format!("mesh.client.ejections {NEWER} echo")), Some(1));
     assert_eq!(values.get(&format!("mesh.client.instances {NEWER} echo ejected")), Some(1));
     assert_eq!(values.get(&format!("mesh.client.instances {OLDER} echo serving")), Some(1));
+    // The call belongs to the version that has answered it.
+    assert_eq!(values.get(&format!("rpc.client.call.duration {OLDER} echo")), Some(20));
+    assert_eq!(values.get(&format!("rpc.client.call.duration {NEWER} echo")), None);
+    calls_are_measured_by_request(&values, &provider).await;
+}
+
+/// The meter provider is the process's, so that one test looks at all of it.
+async fn calls_are_measured_by_request(values: &Values, provider: &SdkMeterProvider) {
+    let environment = Environment::system();
+    let callee = Peer::start_as("1.77.2", &InboundConfig::default(), Echo::plain()).await;
+    let outbound = OutboundConfig::default();
+    let calls = Outbound::new("metered", &callee.address, &outbound, &environment).calls();
+    let asks_twice = Echo::new(move |_| {
+        let calls = calls.clone();
+        async move {
+            say(calls.clone(), text("")).await?;
+            say(calls, text("")).await
+        }
+    });
+    let description = Description::new("front", Version::new(1, 0, 0));
+    let front = Peer::start_in(&environment, description, asks_twice).await;
+    soon(say(front.outbound(&outbound).calls(), text(""))).await.unwrap();
+    let measured = || {
+        provider.force_flush().unwrap();
+        values.get("mesh.server.calls_per_request metered")
+    };
+    let is_measured = async {
+        while measured().is_none() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    soon(is_measured).await;
+    assert_eq!(measured(), Some(2));
+    assert_eq!(values.get("rpc.client.call.duration 1.77.2 metered"), Some(2));
 }
 
 #[tokio::test]

@@ -13,7 +13,7 @@ use http_body_util::{BodyExt, Full};
 use hyper_util::client::legacy::Client;
 use hyper_util::rt::TokioExecutor;
 use mesh::environment::Environment;
-use mesh::inbound::{Health, InboundConfig, ServeError, Server};
+use mesh::inbound::{Concerns, Health, InboundConfig, ServeError, Server};
 use mesh::outbound::{Address, Outbound, OutboundConfig};
 use mesh::version::{Description, Version};
 use tokio::net::TcpListener;
@@ -121,6 +121,7 @@ impl tower::Service<http::Request<Body>> for Echo {
 pub(crate) struct Peer {
     pub(crate) address: Address,
     pub(crate) health: Health,
+    pub(crate) concerns: Concerns,
     pub(crate) shutdown: CancellationToken,
     pub(crate) served: JoinHandle<Result<(), ServeError>>,
 }
@@ -144,7 +145,7 @@ impl Peer {
         config: &InboundConfig,
         echo: impl FnOnce(CancellationToken) -> Echo,
     ) -> Self {
-        Self::serve(listener, config, None, echo)
+        Self::serve(listener, config, None, echo, &Environment::system())
     }
 
     /// A server that states its version.
@@ -162,7 +163,16 @@ impl Peer {
         let description = Description::new("echo", version.parse().unwrap())
             .requiring("other", "^3.1".parse().unwrap())
             .serving("test.v1", Version::new(1, 4, 0));
-        let peer = Self::serve(listener, config, Some(description), |_| echo);
+        let peer = Self::serve(listener, config, Some(description), |_| echo, &Environment::system());
+        peer.health.set_serving(true);
+        peer
+    }
+
+    /// A server that sees what its callers in this environment see.
+    pub(crate) async fn start_in(environment: &Environment, description: Description, echo: Echo) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let config = InboundConfig::default();
+        let peer = Self::serve(listener, &config, Some(description), |_| echo, environment);
         peer.health.set_serving(true);
         peer
     }
@@ -172,18 +182,19 @@ impl Peer {
         config: &InboundConfig,
         description: Option<Description>,
         echo: impl FnOnce(CancellationToken) -> Echo,
+        environment: &Environment,
     ) -> Self {
         let address = listener.local_addr().unwrap().into();
-        let mut server = Server::new(&[SERVICE], config, &Environment::system());
+        let mut server = Server::new(&[SERVICE], config, environment);
         if let Some(description) = description {
             server = server.described(description);
         }
-        let health = server.health();
+        let (health, concerns) = (server.health(), server.concerns());
         let mut echo = echo(server.draining());
         echo.max_message_bytes = config.max_message_bytes();
         let shutdown = CancellationToken::new();
         let serving = server.serve(listener, Routes::new(echo), &[], shutdown.clone());
-        Self { address, health, shutdown, served: tokio::spawn(serving) }
+        Self { address, health, concerns, shutdown, served: tokio::spawn(serving) }
     }
 
     /// A client with these settings.

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use gameshelf::ids::OrderId;
+use mesh::seen::Carried;
 use tokio::sync::mpsc;
 use tokio::task::{Id, JoinError, JoinSet};
 use tokio::time::{Instant, sleep_until};
@@ -21,6 +22,8 @@ pub(super) struct Job {
     pub(super) order_id: OrderId,
     /// Its place in the backlog; one is made where it is missing.
     pub(super) slot: Option<Slot>,
+    /// Who has asked for it, and waits perhaps: the calls are made for that request.
+    pub(super) request: Carried,
 }
 
 /// An order that is on its way.
@@ -28,6 +31,7 @@ pub(super) struct Job {
 struct Tracked {
     /// How often in a row its present step had no known outcome.
     failures: u32,
+    request: Carried,
     _slot: Slot,
 }
 
@@ -94,7 +98,7 @@ impl Worker {
             return;
         }
         let slot = job.slot.unwrap_or_else(|| self.backlog.enter());
-        self.tracked.insert(job.order_id, Tracked { failures: 0, _slot: slot });
+        self.tracked.insert(job.order_id, Tracked { failures: 0, request: job.request, _slot: slot });
         self.ready.push_back(job.order_id);
     }
 
@@ -103,9 +107,11 @@ impl Worker {
             let Some(order_id) = self.ready.pop_front() else {
                 return;
             };
-            let failures = self.tracked.get(&order_id).map_or(0, |tracked| tracked.failures);
+            let tracked = self.tracked.get(&order_id);
+            let failures = tracked.map_or(0, |tracked| tracked.failures);
+            let request = tracked.map(|tracked| tracked.request.clone()).unwrap_or_default();
             let driver = Arc::clone(&self.driver);
-            let task = self.driving.spawn(async move { driver.drive(order_id, failures).await });
+            let task = self.driving.spawn(request.run(async move { driver.drive(order_id, failures).await }));
             self.orders.insert(task.id(), order_id);
         }
     }

@@ -1,6 +1,7 @@
 //! One attempt of a call at one instance: what it carries on the wire, its timeout, and what its end says about the
 //! instance.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -16,6 +17,7 @@ use super::gathered::Gathered;
 use super::instance::{Effect, InFlight};
 use super::outcome::{Answer, Cause, Outcome};
 use crate::deadline::{GRPC_TIMEOUT, timeout_value};
+use crate::seen::Method;
 use crate::version::REQUIRES_HEADER;
 use crate::{errors, trace};
 
@@ -39,6 +41,7 @@ pub(super) enum Kind {
 pub(super) struct Call {
     pub(super) kind: Kind,
     pub(super) parts: Parts,
+    pub(super) method: Arc<Method>,
     pub(super) body: Bytes,
     pub(super) requires: HeaderValue,
     pub(super) attempt_timeout: Duration,

@@ -10,12 +10,21 @@ use opentelemetry::{KeyValue, global};
 use super::attempt::Call;
 use super::instance::{Condition, InstanceReport};
 use super::shared::Shared;
-use crate::rpc;
+use crate::seen::Edge;
 use crate::version::Version;
+
+/// Where an attempt goes that is not the first of its call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Repeat {
+    /// To the instance that was asked before.
+    Again,
+    /// To another one.
+    Elsewhere,
+}
 
 /// The counters of the edge to one service.
 pub(super) struct Meters {
-    peer: Arc<str>,
+    edge: Arc<Edge>,
     attempts: Counter<u64>,
     retries: Counter<u64>,
     exhausted: Counter<u64>,
@@ -29,13 +38,13 @@ impl fmt::Debug for Meters {
 }
 
 impl Meters {
-    pub(super) fn new(peer: &Arc<str>) -> Self {
+    pub(super) fn new(edge: &Arc<Edge>) -> Self {
         let meter = global::meter("mesh");
         let counter = |name, description, unit| {
             meter.u64_counter(name).with_description(description).with_unit(unit).build()
         };
         Self {
-            peer: peer.clone(),
+            edge: edge.clone(),
             attempts: counter(
                 "mesh.client.attempts",
                 "Attempts at calls, by the version that was asked and what came of it.",
@@ -56,35 +65,32 @@ impl Meters {
     }
 
     /// An attempt has ended.
-    pub(super) fn attempt(&self, call: &Call, version: &Version, what: &'static str, is_retry: bool) {
-        let mut attributes = self.attributes(call);
-        if is_retry {
-            self.retries.add(1, &attributes);
+    pub(super) fn attempt(
+        &self,
+        call: &Call,
+        version: &Version,
+        what: &'static str,
+        repeats: Option<Repeat>,
+    ) {
+        let calls = call.method.at(version);
+        if let Some(repeat) = repeats {
+            self.retries.add(1, call.method.attributes());
+            calls.retried(repeat == Repeat::Elsewhere);
         }
-        attributes.push(KeyValue::new("mesh.peer.version", version.to_string()));
-        attributes.push(KeyValue::new("mesh.outcome", what));
-        self.attempts.add(1, &attributes);
+        let [system, service, method, peer] = call.method.attributes().clone();
+        let outcome = KeyValue::new("mesh.outcome", what);
+        let version = calls.peer_version().unwrap_or_else(|| KeyValue::new("mesh.peer.version", ""));
+        self.attempts.add(1, &[system, service, method, peer, version, outcome]);
     }
 
     /// A call gives up for want of budget.
     pub(super) fn budget_exhausted(&self, call: &Call) {
-        self.exhausted.add(1, &self.attributes(call));
+        self.exhausted.add(1, call.method.attributes());
     }
 
     /// An instance was ejected.
     pub(super) fn ejection(&self, version: &Version) {
-        let peer = KeyValue::new("peer.service", self.peer.to_string());
-        self.ejections.add(1, &[peer, KeyValue::new("mesh.peer.version", version.to_string())]);
-    }
-
-    fn attributes(&self, call: &Call) -> Vec<KeyValue> {
-        let (service, method) = rpc::split(call.parts.uri.path());
-        vec![
-            KeyValue::new("rpc.system", "grpc"),
-            KeyValue::new("rpc.service", service.to_owned()),
-            KeyValue::new("rpc.method", method.to_owned()),
-            KeyValue::new("peer.service", self.peer.to_string()),
-        ]
+        self.ejections.add(1, &[self.edge.peer(), KeyValue::new("mesh.peer.version", version.to_string())]);
     }
 }
 

@@ -13,6 +13,7 @@ use super::attempt::Call;
 use super::choice::{Candidate, choose};
 use super::config::Policy;
 use super::instance::{InFlight, Instance};
+use super::meters::Repeat;
 use super::outcome::{Answer, Cause, Outcome, Pushback, Verdict};
 use super::shared::Shared;
 use super::tried::Tried;
@@ -31,6 +32,7 @@ pub(super) async fn pursue(shared: &Shared, policy: Policy, call: Call) -> Answe
         call,
         passed_over: Vec::new(),
         steps: 0,
+        last_asked: None,
         sent: 0,
         fallbacks: 0,
         rounds: 0,
@@ -69,6 +71,7 @@ struct Course<'a> {
     passed_over: Vec<(Arc<Instance>, Cause)>,
     /// What counts against the policy: attempts, and times that there was nobody to ask.
     steps: u32,
+    last_asked: Option<Arc<Instance>>,
     sent: u32,
     fallbacks: u32,
     /// Times that all were tried.
@@ -155,7 +158,11 @@ impl Course<'_> {
         let outcome = self.call.attempt(in_flight, self.sent).await;
         self.sent += 1;
         self.tried.asked(&instance, version, outcome.name);
-        self.shared.meters.attempt(&self.call, version, outcome.name, self.sent > 1);
+        let repeats = self
+            .last_asked
+            .replace(instance.clone())
+            .map(|last| if Arc::ptr_eq(&last, &instance) { Repeat::Again } else { Repeat::Elsewhere });
+        self.shared.meters.attempt(&self.call, version, outcome.name, repeats);
         if outcome.ejects {
             self.shared.meters.ejection(version);
         }

@@ -1,6 +1,6 @@
 //! What all calls to one service share.
 
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use http::HeaderValue;
 use tonic::Status;
@@ -11,6 +11,7 @@ use super::instances::Instances;
 use super::meters::Meters;
 use crate::environment::Environment;
 use crate::errors::{self, Reason};
+use crate::seen::{Edge, View};
 use crate::version::Requirement;
 
 /// One service as its callers in this process see it.
@@ -24,6 +25,7 @@ pub(super) struct Shared {
     pub(super) budget: Budget,
     pub(super) environment: Environment,
     pub(super) meters: Meters,
+    pub(super) edge: Arc<Edge>,
     pub(super) max_message_bytes: usize,
 }
 
@@ -63,4 +65,13 @@ impl Shared {
             ],
         )
     }
+}
+
+/// Has the instances told wherever it is asked what this process sees.
+pub(super) fn look(shared: &Arc<Shared>) {
+    let seen = Arc::downgrade(shared);
+    shared.edge.look(move || {
+        let shared = Weak::upgrade(&seen)?;
+        Some(View { requirement: shared.requirement.clone(), instances: shared.instances.reports() })
+    });
 }

@@ -10,6 +10,7 @@ use mesh::environment::{
     Connecting, Connector, Environment, Io, Random, Resolved, Resolver, Resolving, SystemClock,
 };
 use mesh::inbound::{InboundConfig, Server};
+use mesh::seen::Seen;
 use mesh::version::Description;
 use rand::rngs::StdRng;
 use rand::{RngCore, SeedableRng};
@@ -71,6 +72,7 @@ pub(crate) fn environment(seed: u64, names: &Names) -> Environment {
         random: Arc::new(Seeded(Mutex::new(StdRng::seed_from_u64(seed)))),
         connector: Arc::new(Network),
         resolver: Arc::new(names.clone()),
+        seen: Seen::new(),
     }
 }
 
