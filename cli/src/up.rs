@@ -1,11 +1,11 @@
 //! `gameshelf up`: the whole mesh on this machine, each service as a child process of its own.
 
 mod backoff;
-mod child;
-mod data_dir;
+pub(crate) mod child;
+pub(crate) mod data_dir;
 mod probe;
 mod services;
-mod supervisor;
+pub(crate) mod supervisor;
 mod table;
 
 use std::ffi::OsString;
@@ -207,17 +207,18 @@ async fn keep_up(
     Err(supervisors.failed().await)
 }
 
-struct Signals {
+/// The signals by which a person ends what was started.
+pub(crate) struct Signals {
     terminate: Signal,
     interrupt: Signal,
 }
 
 impl Signals {
-    fn new() -> io::Result<Self> {
+    pub(crate) fn new() -> io::Result<Self> {
         Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
     }
 
-    async fn next(&mut self) {
+    pub(crate) async fn next(&mut self) {
         tokio::select! {
             _ = self.terminate.recv() => {}
             _ = self.interrupt.recv() => {}
