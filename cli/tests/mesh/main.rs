@@ -9,6 +9,7 @@ mod copies;
 mod dependencies;
 mod durability;
 mod editions;
+mod examples;
 mod exporting;
 mod harness;
 mod history;

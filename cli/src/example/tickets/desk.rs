@@ -30,6 +30,7 @@ pub(super) struct Desk<'a> {
     tickets: Dispatch,
     client: TicketServiceClient<Calls>,
     seeded: OnceLock<Vec<u64>>,
+    replies_begun: AtomicU64,
     replies_added: AtomicU64,
 }
 
@@ -46,8 +47,15 @@ impl<'a> Desk<'a> {
         let range = RANGE.parse().map_err(|error| defect(&error))?;
         let tickets = Dispatch::new(NAME, &range, &*found, config, environment);
         let client = TicketServiceClient::new(tickets.calls());
-        let (environment, seeded) = (environment.clone(), OnceLock::new());
-        Ok(Self { options, environment, tickets, client, seeded, replies_added: AtomicU64::new(0) })
+        Ok(Self {
+            options,
+            environment: environment.clone(),
+            tickets,
+            client,
+            seeded: OnceLock::new(),
+            replies_begun: AtomicU64::new(0),
+            replies_added: AtomicU64::new(0),
+        })
     }
 
     /// The service as the mesh sees it.
@@ -90,7 +98,7 @@ impl<'a> Desk<'a> {
     }
 
     async fn reply(&self, ticket_id: u64) -> Result<(), Status> {
-        let number = self.replies_added.load(Ordering::Relaxed) + 1;
+        let number = self.replies_begun.fetch_add(1, Ordering::Relaxed) + 1;
         let request = AddReplyRequest {
             request_id: self.new_request_id(),
             ticket_id,
