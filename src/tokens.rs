@@ -13,6 +13,8 @@ use uuid::Uuid;
 
 /// The first byte of every token, so that its form can change.
 const VERSION: u8 = 1;
+/// Store id, incarnation.
+const SCOPE_BYTES: usize = 16 + 8;
 /// Version, store id, incarnation, revision.
 const BODY_BYTES: usize = 1 + 16 + 8 + 8;
 /// A few bytes of a hash, so that a token that was cut or mistyped is refused instead of meaning something else.
@@ -41,6 +43,32 @@ impl Token {
     #[must_use]
     pub fn at(self, revision: u64) -> Self {
         Self { revision, ..self }
+    }
+
+    /// What the revision counts in, as bytes: the store and its incarnation.
+    #[must_use]
+    pub fn scope(self) -> [u8; SCOPE_BYTES] {
+        let mut scope = [0; SCOPE_BYTES];
+        scope.copy_from_slice(&self.body()[1..=SCOPE_BYTES]);
+        scope
+    }
+
+    /// Of all that was seen, as scopes and revisions, what is newest of a store: of a later incarnation before an earlier one,
+    /// which that took the place of. Scopes that are not of the store say nothing here.
+    pub fn newest_of<'a>(store_id: Uuid, seen: impl IntoIterator<Item = (&'a [u8], u64)>) -> Option<Self> {
+        let of_store = seen.into_iter().filter_map(|(scope, revision)| {
+            let (store, incarnation) = scope.split_at_checked(16)?;
+            let incarnation = u64::from_be_bytes(incarnation.try_into().ok()?);
+            (store == store_id.as_bytes()).then_some(Self { store_id, incarnation, revision })
+        });
+        of_store.max_by_key(|token| (token.incarnation, token.revision))
+    }
+
+    /// Whether what shows this token shows what the other one stands for too, of the same store: the same incarnation at no
+    /// earlier revision, or a later incarnation, which took the other's place.
+    #[must_use]
+    pub fn covers(self, other: Self) -> bool {
+        (self.incarnation, self.revision) >= (other.incarnation, other.revision)
     }
 
     fn body(self) -> [u8; BODY_BYTES] {
@@ -98,6 +126,23 @@ impl FromStr for Token {
 mod tests {
     use super::*;
     use proptest::prelude::*;
+
+    #[test]
+    fn of_what_was_seen_the_newest_of_the_store_counts() {
+        let token =
+            |store, incarnation, revision| Token { store_id: Uuid::from_u128(store), incarnation, revision };
+        let newest = |seen: &[Token]| {
+            let seen: Vec<_> = seen.iter().map(|token| (token.scope(), token.revision)).collect();
+            let seen = seen.iter().map(|(scope, revision)| (scope.as_slice(), *revision));
+            Token::newest_of(Uuid::from_u128(1), seen.chain([(b"of something else".as_slice(), 9)]))
+        };
+        assert_eq!(newest(&[]), None);
+        assert_eq!(newest(&[token(2, 1, 5)]), None);
+        assert_eq!(newest(&[token(1, 1, 5), token(2, 9, 9)]), Some(token(1, 1, 5)));
+        assert_eq!(newest(&[token(1, 2, 3), token(1, 1, 5)]), Some(token(1, 2, 3)));
+        assert!(token(1, 2, 3).covers(token(1, 1, 5)) && token(1, 1, 5).covers(token(1, 1, 5)));
+        assert!(!token(1, 1, 4).covers(token(1, 1, 5)) && !token(1, 1, 9).covers(token(1, 2, 0)));
+    }
 
     proptest! {
         #[test]

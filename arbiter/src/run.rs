@@ -7,8 +7,10 @@ use database::open_with_retry;
 use gameshelf::proto::arbiter;
 use gameshelf::proto::arbiter::v1::arbiter_service_server::SERVICE_NAME;
 use gameshelf::tokens::Token;
+use gameshelf::{packages, services};
 use mesh::environment::Environment;
 use mesh::inbound::{Health, ServeError, Server};
+use mesh::version::{Description, of_package};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tonic::service::Routes;
@@ -90,7 +92,7 @@ pub async fn run(
     listener: TcpListener,
     shutdown: CancellationToken,
 ) -> Result<(), RunError> {
-    let server = Server::new(&[SERVICE_NAME], &config.inbound, &environment);
+    let server = Server::new(&[SERVICE_NAME], &config.inbound, &environment).described(description());
     let core = CoreSlot::new(OnceLock::new());
     let max_message_bytes = config.inbound.max_message_bytes();
     let grpc = ArbiterGrpc::new(Arc::clone(&core), config.request_limits());
@@ -118,6 +120,13 @@ pub async fn run(
     let (served, sequenced) = tokio::join!(serving, sequencing);
     sequenced?;
     Ok(served?)
+}
+
+/// What this is, for whoever calls it.
+fn description() -> Description {
+    let package = packages::ARBITER;
+    Description::new(services::ARBITER, of_package(env!("CARGO_PKG_VERSION")))
+        .serving(package.name, package.version)
 }
 
 /// The lead of a store, and what it knows.
@@ -176,6 +185,7 @@ impl Arbitration {
         let watches = self.watches(&opened, &hub, &digests);
         let clock = Arc::clone(&self.environment.clock);
         let log_trimmer = LogTrimmer::new(&watches, leader_id, clock, self.config.trim_limits());
+        let identity = Token { store_id: head.store_id, incarnation: head.incarnation, revision: 0 };
         let core = Core {
             sequencer: handle,
             store: Arc::clone(&opened),
@@ -187,7 +197,8 @@ impl Arbitration {
             watches,
             imports: Imports::new(self.config.import_limits(), self.draining.clone()),
             rules: self.config.rules(),
-            identity: Token { store_id: head.store_id, incarnation: head.incarnation, revision: 0 },
+            identity,
+            scope: identity.scope().into(),
         };
         let (copies, hub) = (Arc::clone(&core.copies), Arc::clone(&core.hub));
         // The slot is set once, here.

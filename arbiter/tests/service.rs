@@ -3,6 +3,8 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by it")]
 #![expect(clippy::unnecessary_wraps, reason = "fields of messages are optional")]
 
+#[path = "service/causality.rs"]
+mod causality;
 #[path = "service/watching.rs"]
 mod watching;
 

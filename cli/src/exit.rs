@@ -14,9 +14,11 @@ use crate::output::Output;
 
 /// Nobody answered: the reason that the mesh gives, and ours where there is none.
 const UNREACHABLE: &str = "UNREACHABLE";
+/// Nobody was there to be asked: the reason that the mesh gives for a service with several instances.
+const NO_INSTANCE: &str = "NO_INSTANCE";
 /// The reasons of a service that did not take a write.
-const NOTHING_DONE: [&str; 5] =
-    ["STORE_UNAVAILABLE", "QUEUE_FULL", "NOT_LEADER", "OVERLOADED", "SHUTTING_DOWN"];
+const NOTHING_DONE: [&str; 6] =
+    ["STORE_UNAVAILABLE", "QUEUE_FULL", "NOT_LEADER", "OVERLOADED", "SHUTTING_DOWN", NO_INSTANCE];
 
 /// What kind of failure it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -113,7 +115,7 @@ impl Failure {
             let violations = request.field_violations.into_iter();
             failure.0.fields = violations.map(|violation| (violation.field, violation.description)).collect();
         }
-        if failure.0.reason == UNREACHABLE {
+        if [UNREACHABLE, NO_INSTANCE].contains(&failure.reason()) {
             failure = failure.hint(format!(
                 "is the mesh running? Start it with `gameshelf up`, or say where it is with --port-base or --{peer}-address"
             ));
@@ -235,6 +237,7 @@ fn reason_without_details(code: Code) -> &'static str {
 mod tests {
     use super::*;
     use gameshelf::errors::{ErrorBuilder, Reason};
+    use tonic_types::ErrorDetails;
 
     #[test]
     fn every_reason_has_an_exit_code_by_kind() {
@@ -262,6 +265,23 @@ mod tests {
         let text = failure.text();
         assert!(
             text.starts_with("error: purchase: connection refused\nhint: is the mesh running?"),
+            "{text}"
+        );
+    }
+
+    #[test]
+    fn a_service_without_an_instance_is_as_good_as_one_that_cannot_be_reached() {
+        let details = ErrorDetails::with_error_info(
+            "NO_INSTANCE",
+            "mesh",
+            [("service".to_owned(), "arbiter".to_owned())],
+        );
+        let status = Status::with_error_details(Code::Unavailable, "no instance of arbiter", details);
+        let failure = Failure::from_status("arbiter", &status).settle("it was done", "do it again");
+        assert_eq!(failure.kind(), Kind::Unavailable);
+        let text = failure.text();
+        assert!(
+            text.contains("hint: is the mesh running?") && text.contains("hint: do it again: "),
             "{text}"
         );
     }

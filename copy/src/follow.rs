@@ -4,13 +4,13 @@ use std::sync::Arc;
 
 use gameshelf::proto::arbiter::v1::arbiter_service_client::ArbiterServiceClient;
 use mesh::environment::Environment;
-use mesh::outbound::Outbound;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::follower::Follower;
 use crate::metrics::Metrics;
 use crate::options::Options;
+use crate::peer::Peer;
 use crate::probe::Prober;
 use crate::report::Reporter;
 use crate::source::Source;
@@ -41,7 +41,7 @@ impl Copy {
     }
 }
 
-/// Keeps a copy in `target` of what the arbiter has that `outbound` leads to, until the shutdown. It starts without the arbiter.
+/// Keeps a copy in `target` of what the arbiter has, until the shutdown. It starts without the arbiter.
 /// Must run inside a tokio runtime.
 ///
 /// # Errors
@@ -49,24 +49,26 @@ impl Copy {
 /// When the target cannot say what its rows show.
 pub async fn follow<T: Target>(
     target: Arc<T>,
-    outbound: &Outbound,
+    arbiter: impl Into<Peer>,
     options: Options,
     environment: &Environment,
     shutdown: CancellationToken,
 ) -> Result<Copy, T::Error> {
     let status = Arc::new(Status::new(target.checkpoint().await?, options.probe_overdue));
     let metrics = Metrics::new(&options.name);
-    let arbiter =
-        ArbiterServiceClient::new(outbound.calls()).max_decoding_message_size(options.message_max_bytes);
+    let Peer { calls, streams } = arbiter.into();
+    let limit_bytes = options.message_max_bytes;
+    let calls = ArbiterServiceClient::new(calls).max_decoding_message_size(limit_bytes);
+    let streams = ArbiterServiceClient::new(streams).max_decoding_message_size(limit_bytes);
     let prober = Prober {
         status: Arc::clone(&status),
         metrics: metrics.clone(),
-        arbiter: arbiter.clone(),
+        arbiter: calls.clone(),
         options: options.clone(),
         environment: environment.clone(),
     };
-    let reporter = Reporter { status: Arc::clone(&status), arbiter, options: options.clone() };
-    let source = Source::new(outbound, &options);
+    let reporter = Reporter { status: Arc::clone(&status), arbiter: calls.clone(), options: options.clone() };
+    let source = Source { streams, calls, options: options.clone() };
     let follower = Follower::new(target, Arc::clone(&status), metrics, source, options, environment.clone());
     let tasks = vec![
         AbortOnDropHandle::new(tokio::spawn(follower.run(shutdown.clone()))),

@@ -11,7 +11,7 @@ use gameshelf::proto::arbiter::v1::{
     Filter, PollChangesRequest, PollChangesResponse, SnapshotStart, WatchRequest, WatchResponse,
 };
 use gameshelf::tokens::Token;
-use mesh::outbound::{Calls, Outbound, Streams};
+use mesh::outbound::{Calls, Streams};
 use tokio::sync::mpsc;
 use tokio_util::task::AbortOnDropHandle;
 use tonic::{Status, Streaming};
@@ -136,22 +136,12 @@ impl Begin {
 /// The way to the arbiter.
 #[derive(Clone, Debug)]
 pub(crate) struct Source {
-    streams: ArbiterServiceClient<Streams>,
-    calls: ArbiterServiceClient<Calls>,
-    options: Options,
+    pub(crate) streams: ArbiterServiceClient<Streams>,
+    pub(crate) calls: ArbiterServiceClient<Calls>,
+    pub(crate) options: Options,
 }
 
 impl Source {
-    pub(crate) fn new(outbound: &Outbound, options: &Options) -> Self {
-        Self {
-            streams: ArbiterServiceClient::new(outbound.streams())
-                .max_decoding_message_size(options.message_max_bytes),
-            calls: ArbiterServiceClient::new(outbound.calls())
-                .max_decoding_message_size(options.message_max_bytes),
-            options: options.clone(),
-        }
-    }
-
     /// Begins to read. A full queue holds the arbiter back.
     pub(crate) async fn open(&mut self, begin: Begin) -> Result<Reader, Ended> {
         let copy_name = if begin.is_whole() { self.options.name.clone() } else { String::new() };

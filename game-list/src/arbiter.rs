@@ -127,12 +127,18 @@ fn judge(status: &Status) -> ArbiterError {
         (_, Code::Unavailable | Code::DeadlineExceeded | Code::Cancelled | Code::ResourceExhausted) => {
             ArbiterError::Unreachable
         }
+        // It was replaced by another version, and that one is not known yet.
+        _ if is_of_another_version(status) => ArbiterError::Unreachable,
         (_, Code::InvalidArgument) if names_page_token(status) => ArbiterError::Page,
         (_, code) => {
             tracing::error!(?code, message = status.message(), "the arbiter's answer was not expected");
             ArbiterError::Unexpected
         }
     }
+}
+
+fn is_of_another_version(status: &Status) -> bool {
+    mesh::errors::reason_of(status) == Some(mesh::errors::Reason::VersionIncompatible)
 }
 
 fn names_page_token(status: &Status) -> bool {

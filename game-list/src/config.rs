@@ -9,7 +9,10 @@ use std::time::Duration;
 use clap::value_parser;
 use database::DatabaseConfig;
 use mesh::inbound::InboundConfig;
-use mesh::outbound::{Address, OutboundConfig};
+use mesh::outbound::DispatchConfig;
+use mesh::outbound::discovery::Source;
+use mesh::outbound::dispatch::Policy;
+use mesh::version::Requirement;
 
 use crate::grpc::PageSizes;
 use crate::watch::WatchLimits;
@@ -37,10 +40,15 @@ pub struct Config {
     #[arg(long, value_name = "FILE", env = "GAMESHELF_CATALOG")]
     pub catalog: PathBuf,
 
-    /// The arbiter
-    #[arg(long, value_name = "ADDRESS", env = "GAMESHELF_ARBITER_ADDRESS")]
+    /// Where the arbiter's instances are: HOST:PORT,HOST:PORT, file:PATH or dns:HOST:PORT
+    #[arg(long, value_name = "SOURCE", env = "GAMESHELF_ARBITER_ADDRESS")]
     #[arg(default_value = "http://127.0.0.1:7400")]
-    pub arbiter_address: Address,
+    pub arbiter_address: Source,
+
+    /// Versions of the arbiter that are called
+    #[arg(long, value_name = "RANGE", env = "GAMESHELF_ARBITER_REQUIRES")]
+    #[arg(default_value = concat!("^", env!("CARGO_PKG_VERSION")))]
+    pub arbiter_requires: Requirement,
 
     /// Games in a page when the caller does not say
     #[arg(long, value_name = "COUNT", env = "GAMESHELF_GAME_LIST_PAGE_SIZE_DEFAULT", default_value_t = 100)]
@@ -86,7 +94,7 @@ pub struct Config {
 
     /// How the service calls the arbiter.
     #[command(flatten)]
-    pub outbound: OutboundConfig,
+    pub dispatch: DispatchConfig,
 }
 
 impl Config {
@@ -95,7 +103,13 @@ impl Config {
     }
 
     pub(crate) fn copy(&self) -> copy::Options {
-        self.following.options(self.outbound.max_message_bytes())
+        self.following.options(self.dispatch.outbound.max_message_bytes())
+    }
+
+    /// How changes are polled for: the arbiter keeps a poll until there is something to tell.
+    pub(crate) fn poll_policy(&self) -> Policy {
+        let attempt_timeout_ms = self.dispatch.outbound.attempt_timeout_ms;
+        Policy { attempt_timeout_ms, ..self.dispatch.policy() }
     }
 
     pub(crate) fn watch_limits(&self) -> WatchLimits {
@@ -135,11 +149,15 @@ mod tests {
             Arguments::try_parse_from(["test", "--catalog=c.csv", flag]).map(|arguments| arguments.config)
         };
         assert_eq!(read("--copy=sqlite:a/b").unwrap().copy_file, PathBuf::from("a/b"));
+        // All services of a release are of one version.
+        let version = mesh::version::of_package(env!("CARGO_PKG_VERSION"));
+        assert!(read("--copy-name=a").unwrap().arbiter_requires.is_met_by(&version));
         assert_eq!(read("--page-size-max=7").unwrap().page_sizes().default, 7);
         for flag in [
             "--probe-interval-ms=0",
             "--copy=postgres://h/d",
             "--arbiter-address=x",
+            "--arbiter-requires=*",
             "--page-size-max=0",
             "--copy-name=A",
             "--follow=x",

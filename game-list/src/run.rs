@@ -8,11 +8,15 @@ use copy::Status;
 use database::OpenError;
 use gameshelf::catalog::Catalog;
 use gameshelf::proto::arbiter::v1::arbiter_service_client::ArbiterServiceClient;
+use gameshelf::proto::arbiter::v1::arbiter_service_server as arbiter_service;
 use gameshelf::proto::gamelist;
 use gameshelf::proto::gamelist::v1::game_list_service_server::GameListServiceServer;
+use gameshelf::{packages, services};
 use mesh::environment::{Clock, Environment};
+use mesh::file::FileError;
 use mesh::inbound::{Health, ServeError, Server};
-use mesh::outbound::Outbound;
+use mesh::outbound::Dispatch;
+use mesh::version::{Description, of_package};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
@@ -44,6 +48,9 @@ pub enum RunError {
         /// What is wrong with it.
         error: CatalogueError,
     },
+    /// The file that says where another service is cannot be used.
+    #[error(transparent)]
+    Addresses(#[from] FileError),
     /// The copy could not be opened.
     #[error(transparent)]
     Database(#[from] OpenError),
@@ -56,11 +63,11 @@ pub enum RunError {
 }
 
 impl RunError {
-    /// Whether whoever starts the service has to change something: the catalogue, or the database.
+    /// Whether whoever starts the service has to change something: the catalogue, a file of addresses, or the database.
     #[must_use]
     pub fn is_misconfigured(&self) -> bool {
         match self {
-            Self::Catalog { .. } => true,
+            Self::Catalog { .. } | Self::Addresses(_) => true,
             Self::Database(error) => error.is_misconfigured(),
             _ => false,
         }
@@ -92,16 +99,16 @@ pub async fn run(
     let opened = shutdown.run_until_cancelled(Store::open(&config.copy_file, &config.database)).await;
     let Some(store) = opened.transpose()? else { return Ok(()) };
     let store = Arc::new(store);
-    let outbound = Outbound::new("arbiter", &config.arbiter_address, &config.outbound, &environment);
+    let arbiter = dispatch(&config, &environment).await?;
 
     let watching = &config.watching;
     let hub = Arc::new(Hub::new(watching.streams as usize, watching.queue as usize));
     let target = Arc::new(Kept { store: Arc::clone(&store), hub: Arc::clone(&hub) });
-    let copy = copy::follow(target, &outbound, config.copy(), &environment, shutdown.clone()).await?;
+    let copy = copy::follow(target, &arbiter, config.copy(), &environment, shutdown.clone()).await?;
     let status = Arc::clone(copy.status());
 
     let clock = Arc::clone(&environment.clock);
-    let arbiter = Arbiter::new(calls(&config, &outbound), config.arbiter_page_size, config.arbiter_timeout());
+    let arbiter = Arbiter::new(calls(&config, &arbiter), config.arbiter_page_size, config.arbiter_timeout());
     let metrics = Metrics::new();
     let freshness_wait = config.freshness_wait();
     let lister = Lister { store, status: Arc::clone(&status), arbiter, clock, metrics, freshness_wait };
@@ -120,7 +127,7 @@ async fn serve(
     catalog: Catalog,
     status: Arc<Status>,
 ) -> Result<(), RunError> {
-    let server = Server::new(&[SERVICE_NAME], &config.inbound, environment);
+    let server = Server::new(&[SERVICE_NAME], &config.inbound, environment).described(description(&config));
     let watcher = Watcher { lister, hub, limits: config.watch_limits(), draining: server.draining() };
     let service = GameListServiceServer::new(Service::new(watcher, catalog, config.page_sizes()))
         .max_decoding_message_size(config.inbound.max_message_bytes());
@@ -140,6 +147,24 @@ async fn announce(health: Health, status: Arc<Status>, clock: Arc<dyn Clock>, pa
     health.set_serving(true);
 }
 
-fn calls(config: &Config, outbound: &Outbound) -> ArbiterServiceClient<mesh::outbound::Calls> {
-    ArbiterServiceClient::new(outbound.calls()).max_decoding_message_size(config.outbound.max_message_bytes())
+/// The arbiter, whatever instances of it there are.
+async fn dispatch(config: &Config, environment: &Environment) -> Result<Dispatch, FileError> {
+    let dispatch = &config.dispatch;
+    let discovery = config.arbiter_address.open(&dispatch.discovery, environment).await?;
+    let requirement = &config.arbiter_requires;
+    let arbiter = Dispatch::new(services::ARBITER, requirement, &*discovery, dispatch, environment);
+    Ok(arbiter.with_policy(format!("/{}/PollChanges", arbiter_service::SERVICE_NAME), config.poll_policy()))
+}
+
+/// What this is, for whoever calls it.
+fn description(config: &Config) -> Description {
+    let package = packages::GAME_LIST;
+    Description::new(services::GAME_LIST, of_package(env!("CARGO_PKG_VERSION")))
+        .requiring(services::ARBITER, config.arbiter_requires.clone())
+        .serving(package.name, package.version)
+}
+
+fn calls(config: &Config, arbiter: &Dispatch) -> ArbiterServiceClient<mesh::outbound::Calls> {
+    let limit_bytes = config.dispatch.outbound.max_message_bytes();
+    ArbiterServiceClient::new(arbiter.calls()).max_decoding_message_size(limit_bytes)
 }

@@ -103,6 +103,13 @@ pub fn required(scope: &Scope) -> Option<u64> {
     current()?.with(|seen| seen.all().position(scope))
 }
 
+/// All that the request being served has seen: for who keeps a history that was begun anew, and has to tell the scopes of
+/// before from those that are still to come.
+#[must_use]
+pub fn tokens() -> Vec<Token> {
+    current().map(|causal| causal.with(|seen| seen.all()).into_iter().collect()).unwrap_or_default()
+}
+
 /// The context of the request being served, or of the session; none outside of both.
 pub(crate) fn current() -> Option<Arc<Causal>> {
     REQUEST.try_with(|request| request.causal.clone()).ok()
@@ -170,6 +177,7 @@ mod tests {
                 assert!(answer.is_empty());
                 record(&scope(b"b"), 3);
                 assert_eq!((required(&scope(b"a")), required(&scope(b"b"))), (Some(7), Some(3)));
+                assert_eq!(tokens().iter().map(|token| token.position).collect::<Vec<_>>(), [7, 3]);
                 current().unwrap().tell_caller(&mut answer);
                 assert_eq!(
                     wire::read(&answer).unwrap().into_iter().collect::<Vec<_>>(),

@@ -90,10 +90,12 @@ impl Server {
     }
 
     /// States what the server is: it is told by `gameshelf.mesh.v1`, each answer carries the version, and a caller whose
-    /// stated range the version does not meet is refused with `VERSION_INCOMPATIBLE`.
+    /// stated range the version does not meet is refused with `VERSION_INCOMPATIBLE`. A version in the configuration takes
+    /// the place of the description's.
     #[must_use]
     pub fn described(mut self, description: Description) -> Self {
-        self.description = Some(description);
+        let version = self.config.service_version.clone().unwrap_or(description.version);
+        self.description = Some(Description { version, ..description });
         self
     }
 

@@ -25,6 +25,13 @@ pub const TRIED_HEADER: HeaderName = HeaderName::from_static(TRIED);
 
 pub(crate) const TRIED: &str = "mesh-tried";
 
+/// The version of a package, as Cargo tells it to the package's code: `of_package(env!("CARGO_PKG_VERSION"))`.
+#[must_use]
+pub fn of_package(text: &str) -> Version {
+    // Cargo builds no package whose version is not a semantic one.
+    text.parse().unwrap_or(Version::new(0, 0, 0))
+}
+
 /// A range of versions within one major version: `^1.2` is met by 1.2.0, 1.9.3, and not by 2.0.0. As semantic versions
 /// have it, each minor version before 1.0 counts as a major one: `^0.3` is not met by 0.4.0.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -173,6 +180,12 @@ mod tests {
         }
         assert!(!requirement("^0.3").is_met_by(&Version::new(0, 4, 0)));
         assert_eq!(requirement("1.2"), requirement("^1.2"));
+    }
+
+    #[test]
+    fn the_version_of_a_package_is_the_one_that_cargo_knows() {
+        assert_eq!(of_package(env!("CARGO_PKG_VERSION")).to_string(), env!("CARGO_PKG_VERSION"));
+        assert_eq!(of_package("1.2.3-rc.1").to_string(), "1.2.3-rc.1");
     }
 
     #[test]

@@ -5,8 +5,10 @@ use std::sync::Arc;
 use database::OpenError;
 use gameshelf::proto::payment;
 use gameshelf::proto::payment::v1::payment_service_server::PaymentServiceServer;
+use gameshelf::{packages, services};
 use mesh::environment::Environment;
 use mesh::inbound::{ServeError, Server};
+use mesh::version::{Description, of_package};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tonic::service::Routes;
@@ -59,7 +61,10 @@ pub async fn run(
     let (books, writer) = Books::start(database, Arc::clone(&environment.clock), queue, batch);
     let service = PaymentServiceServer::new(Service::new(books, config.slow()))
         .max_decoding_message_size(config.inbound.max_message_bytes());
-    let server = Server::new(&[SERVICE_NAME], &config.inbound, &environment);
+    let package = packages::PAYMENT;
+    let description = Description::new(services::PAYMENT, of_package(env!("CARGO_PKG_VERSION")))
+        .serving(package.name, package.version);
+    let server = Server::new(&[SERVICE_NAME], &config.inbound, &environment).described(description);
     server.health().set_serving(true);
     server.serve(listener, Routes::new(service), &[payment::DESCRIPTORS], shutdown).await?;
     // No handle is left, so the writer ends once all that was enqueued is on disk.

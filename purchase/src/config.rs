@@ -6,7 +6,10 @@ use std::time::Duration;
 use clap::value_parser;
 use database::{DatabaseConfig, Url};
 use mesh::inbound::InboundConfig;
-use mesh::outbound::{Address, OutboundConfig};
+use mesh::outbound::DispatchConfig;
+use mesh::outbound::discovery::Source;
+use mesh::outbound::dispatch::Policy;
+use mesh::version::Requirement;
 
 /// The longest time that can be configured: a day.
 const DAY_MS: u64 = 24 * 60 * 60 * 1000;
@@ -29,15 +32,25 @@ pub struct Config {
     #[arg(long, value_name = "FILE", env = "GAMESHELF_CATALOG")]
     pub catalog: PathBuf,
 
-    /// Where the arbiter is
-    #[arg(long, value_name = "ADDRESS", env = "GAMESHELF_ARBITER_ADDRESS")]
+    /// Where the arbiter's instances are: HOST:PORT,HOST:PORT, file:PATH or dns:HOST:PORT
+    #[arg(long, value_name = "SOURCE", env = "GAMESHELF_ARBITER_ADDRESS")]
     #[arg(default_value = "http://127.0.0.1:7400")]
-    pub arbiter_address: Address,
+    pub arbiter_address: Source,
 
-    /// Where the payment provider is
-    #[arg(long, value_name = "ADDRESS", env = "GAMESHELF_PAYMENT_ADDRESS")]
+    /// Versions of the arbiter that are called
+    #[arg(long, value_name = "RANGE", env = "GAMESHELF_ARBITER_REQUIRES")]
+    #[arg(default_value = concat!("^", env!("CARGO_PKG_VERSION")))]
+    pub arbiter_requires: Requirement,
+
+    /// Where the payment provider's instances are: HOST:PORT,HOST:PORT, file:PATH or dns:HOST:PORT
+    #[arg(long, value_name = "SOURCE", env = "GAMESHELF_PAYMENT_ADDRESS")]
     #[arg(default_value = "http://127.0.0.1:7403")]
-    pub payment_address: Address,
+    pub payment_address: Source,
+
+    /// Versions of the payment provider that are called
+    #[arg(long, value_name = "RANGE", env = "GAMESHELF_PAYMENT_REQUIRES")]
+    #[arg(default_value = concat!("^", env!("CARGO_PKG_VERSION")))]
+    pub payment_requires: Requirement,
 
     /// Time that a buyer waits for the order's end; then the order is answered as pending
     #[arg(long, value_name = "MS", env = "GAMESHELF_PURCHASE_BUY_WAIT_MS", default_value_t = 2_000)]
@@ -76,7 +89,7 @@ pub struct Config {
 
     /// How other services are called.
     #[command(flatten)]
-    pub outbound: OutboundConfig,
+    pub dispatch: DispatchConfig,
 
     /// How requests are served.
     #[command(flatten)]
@@ -87,11 +100,19 @@ impl Config {
     pub(crate) fn statement_timeout(&self) -> Duration {
         Duration::from_millis(self.statement_timeout_ms)
     }
+
+    /// How the steps of orders are called. They are all writes under stored ids, so that they may be repeated; and a write may
+    /// take its time: one that is under way has to be waited for, whoever else is there.
+    pub(crate) fn step_policy(&self) -> Policy {
+        let attempt_timeout_ms = self.dispatch.outbound.attempt_timeout_ms;
+        Policy { attempt_timeout_ms, ..self.dispatch.policy() }
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use clap::Parser;
+    use mesh::version::of_package;
 
     use super::*;
 
@@ -105,8 +126,11 @@ mod tests {
     fn the_defaults_just_work_and_the_catalogue_is_required() {
         let config = Arguments::parse_from(["purchase", "--catalog", "catalog.csv"]).config;
         assert_eq!(config.database_url.to_string(), "sqlite:gameshelf-data/purchase/orders.sqlite");
-        assert_eq!(config.arbiter_address.to_string(), "http://127.0.0.1:7400");
-        assert_eq!(config.payment_address.to_string(), "http://127.0.0.1:7403");
+        assert_eq!(config.arbiter_address.to_string(), "127.0.0.1:7400");
+        assert_eq!(config.payment_address.to_string(), "127.0.0.1:7403");
+        // All services of a release are of one version.
+        let version = of_package(env!("CARGO_PKG_VERSION"));
+        assert!(config.arbiter_requires.is_met_by(&version) && config.payment_requires.is_met_by(&version));
         assert!(config.retry_base_ms <= config.retry_max_ms);
         if std::env::var_os("GAMESHELF_CATALOG").is_none() {
             assert!(Arguments::try_parse_from(["purchase"]).is_err());
@@ -119,6 +143,8 @@ mod tests {
             "--database-url=mysql://host",
             "--database-readers=0",
             "--arbiter-address=",
+            "--arbiter-requires=*",
+            "--payment-requires=>=1",
             "--max-backlog=0",
             "--worker-concurrency=0",
             "--retry-base-ms=0",

@@ -8,14 +8,16 @@ use futures_util::TryFutureExt;
 use gameshelf::catalog::{Catalog, CatalogError};
 use gameshelf::proto::purchase::DESCRIPTORS;
 use gameshelf::proto::purchase::v1::purchase_service_server::{PurchaseServiceServer, SERVICE_NAME};
+use gameshelf::{packages, services};
 use mesh::environment::Environment;
+use mesh::file::FileError;
 use mesh::inbound::{Health, ServeError, Server};
-use mesh::outbound::Outbound;
+use mesh::version::{Description, of_package};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tonic::service::Routes;
 
-use crate::clients::{ArbiterClient, PaymentClient};
+use crate::clients::Clients;
 use crate::grpc::Grpc;
 use crate::metrics::Metrics;
 use crate::purchases::Purchases;
@@ -42,6 +44,9 @@ pub enum RunError {
         /// The line, and what is wrong with it.
         source: CatalogError,
     },
+    /// The file that says where another service is cannot be used.
+    #[error(transparent)]
+    Addresses(#[from] FileError),
     /// The database cannot be used.
     #[error(transparent)]
     Store(#[from] OpenError),
@@ -54,11 +59,11 @@ pub enum RunError {
 }
 
 impl RunError {
-    /// Whether whoever starts the service has to change something: the catalogue, or the database.
+    /// Whether whoever starts the service has to change something: the catalogue, a file of addresses, or the database.
     #[must_use]
     pub fn is_misconfigured(&self) -> bool {
         match self {
-            Self::CatalogUnreadable { .. } | Self::CatalogWrong { .. } => true,
+            Self::CatalogUnreadable { .. } | Self::CatalogWrong { .. } | Self::Addresses(_) => true,
             Self::Store(error) => error.is_misconfigured(),
             _ => false,
         }
@@ -82,13 +87,15 @@ pub async fn run(
     shutdown: CancellationToken,
 ) -> Result<(), RunError> {
     let catalog = Arc::new(crate::catalog::load(&config.catalog)?);
-    let server = Server::new(&[SERVICE_NAME], &config.inbound, &environment);
+    let clients = Clients::new(&config, &environment).await?;
+    let server = Server::new(&[SERVICE_NAME], &config.inbound, &environment).described(description(&config));
     let service = Service {
         purchases: Arc::default(),
         health: server.health(),
         // Ends with this future too, so that nothing goes on unseen when it is dropped.
         stopping: shutdown.child_token(),
         catalog,
+        clients,
         environment,
     };
     let _guard = service.stopping.clone().drop_guard();
@@ -109,7 +116,17 @@ struct Service {
     health: Health,
     stopping: CancellationToken,
     catalog: Arc<Catalog>,
+    clients: Clients,
     environment: Environment,
+}
+
+/// What this is, for whoever calls it.
+fn description(config: &Config) -> Description {
+    let package = packages::PURCHASE;
+    Description::new(services::PURCHASE, of_package(env!("CARGO_PKG_VERSION")))
+        .requiring(services::ARBITER, config.arbiter_requires.clone())
+        .requiring(services::PAYMENT, config.payment_requires.clone())
+        .serving(package.name, package.version)
 }
 
 impl Service {
@@ -123,7 +140,7 @@ impl Service {
             () = self.stopping.cancelled() => return Ok(None),
         };
         let metrics = Metrics::new();
-        let parts = self.parts(config, &store, &metrics);
+        let parts = self.parts(&store, &metrics);
         let (saga, mut tasks) = saga::start(parts, config, self.stopping.clone()).await;
         let purchases = Purchases {
             store: Arc::clone(&store),
@@ -143,13 +160,10 @@ impl Service {
         Ok(Some(store))
     }
 
-    fn parts(&self, config: &Config, store: &SharedStore, metrics: &Metrics) -> saga::Parts {
-        let outbound = &config.outbound;
-        let peer = |name, address| Outbound::new(name, address, outbound, &self.environment);
+    fn parts(&self, store: &SharedStore, metrics: &Metrics) -> saga::Parts {
         saga::Parts {
             store: Arc::clone(store),
-            payments: PaymentClient::new(&peer("payment", &config.payment_address), outbound),
-            arbiter: ArbiterClient::new(&peer("arbiter", &config.arbiter_address), outbound),
+            clients: self.clients.clone(),
             environment: self.environment.clone(),
             metrics: metrics.clone(),
         }

@@ -22,7 +22,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::Config;
-use crate::clients::{ArbiterClient, PaymentClient};
+use crate::clients::Clients;
 use crate::metrics::Metrics;
 use crate::store::SharedStore;
 
@@ -40,8 +40,7 @@ const JOBS_MAX: usize = 1024;
 #[derive(Debug)]
 pub(crate) struct Parts {
     pub(crate) store: SharedStore,
-    pub(crate) payments: PaymentClient,
-    pub(crate) arbiter: ArbiterClient,
+    pub(crate) clients: Clients,
     pub(crate) environment: Environment,
     pub(crate) metrics: Metrics,
 }

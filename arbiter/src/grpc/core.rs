@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use gameshelf::proto::freshness::v1::Provenance;
 use gameshelf::tokens::Token;
+use mesh::causal::{self, Scope};
 use mesh::telemetry::CALL_TARGET;
 use mesh::trace;
 use tonic::Status;
@@ -38,6 +39,8 @@ pub(crate) struct Core {
     pub(crate) rules: Rules,
     /// Names the store; its revision is of no meaning.
     pub(crate) identity: Token,
+    /// What its revisions count in, for whoever asks in what order they saw things.
+    pub(crate) scope: Scope,
 }
 
 /// Empty until the store is open.
@@ -72,6 +75,24 @@ impl Core {
         Ok(())
     }
 
+    /// Refuses a request whose caller has seen more of this store than is known here, as if it had asked to be shown that. An
+    /// earlier incarnation is over, and what was seen of other stores is theirs to judge.
+    pub(super) fn check_seen(&self) -> Result<(), Status> {
+        let tokens = causal::tokens();
+        let tokens = tokens.iter().map(|token| (&**token.scope.as_bytes(), token.position));
+        let Some(seen) = Token::newest_of(self.identity.store_id, tokens) else { return Ok(()) };
+        let head = self.cache.head();
+        if self.token(head).covers(seen) {
+            return Ok(());
+        }
+        Err(errors::token_problem(TokenProblem::Unknown { revision: seen.revision, head }))
+    }
+
+    /// Notes that the caller sees the store at a revision now: what it asks next, of whomever, is answered no earlier.
+    fn shown(&self, revision: Revision) {
+        causal::record(&self.scope, revision);
+    }
+
     /// Refuses a token from beyond what is known. Called before the answer is computed; [`Core::provenance`] after.
     pub(super) fn check_asked(&self, asked: Asked) -> Result<(), Status> {
         match asked {
@@ -91,6 +112,7 @@ impl Core {
             }
             Asked::Strong | Asked::AtMostOld(_) | Asked::AtLeast(_) | Asked::Any => {}
         }
+        self.shown(revision);
         Ok(responses::provenance(self.token(revision), age))
     }
 
@@ -108,6 +130,7 @@ impl Core {
         let command = Arc::new(write.command);
         let submission = Submission { request_id: write.request_id, command: Arc::clone(&command), span };
         let answer = self.sequencer.submit(submission).await.map_err(|error| errors::submit(&error))?;
+        self.shown(answer.outcome.revision);
         Ok((command, answer))
     }
 

@@ -71,6 +71,7 @@ pub(super) fn import(
     requests: impl Stream<Item = Result<wire::ImportRequest, Status>> + Send + 'static,
 ) -> Result<impl Stream<Item = Answered> + Send + 'static, Status> {
     let core = slot.get().ok_or_else(errors::not_open)?;
+    core.check_seen()?;
     let permit = core.imports.open()?;
     let (in_flight, draining) = (core.imports.limits.in_flight.max(1), core.imports.draining.clone());
     let (slot, span) = (Arc::clone(slot), Span::current());

@@ -33,8 +33,11 @@ impl ArbiterGrpc {
         Ok(Box::pin(import::import(&self.core, self.limits, requests)?))
     }
 
+    /// What serves the request, once it is known not to have seen more than that knows.
     pub(super) fn core(&self) -> Result<&Core, Status> {
-        self.core.get().ok_or_else(errors::not_open)
+        let core = self.core.get().ok_or_else(errors::not_open)?;
+        core.check_seen()?;
+        Ok(core)
     }
 
     pub(super) fn limits(&self) -> &RequestLimits {

@@ -154,6 +154,8 @@ fn tickets(
         _ => "tickets-2.0.0",
     };
     let options = vec![
+        ("--build", version.into()),
+        // Whatever the environment says of services.
         ("--service-version", version.into()),
         ("--database-file", place.path().join("tickets.sqlite").into_os_string()),
         ("--inbound-fault-percent", fault_percent.to_string().into()),

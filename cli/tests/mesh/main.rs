@@ -7,6 +7,7 @@ mod checking;
 mod commits;
 mod copies;
 mod dependencies;
+mod descriptions;
 mod durability;
 mod editions;
 mod examples;

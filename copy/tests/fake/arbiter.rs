@@ -19,12 +19,18 @@ use gameshelf::proto::arbiter::v1::{
 };
 use gameshelf::proto::freshness::v1::freshness::Requirement;
 use gameshelf::proto::freshness::v1::{Freshness, Provenance, Source};
+use gameshelf::services;
 use gameshelf::tokens::Token;
+use mesh::environment::Environment;
+use mesh::inbound::{InboundConfig, Server};
+use mesh::version::{Description, of_package};
 use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
 use tokio::sync::{mpsc, watch};
-use tokio_stream::wrappers::{ReceiverStream, TcpListenerStream};
+use tokio_stream::wrappers::ReceiverStream;
+use tokio_util::sync::CancellationToken;
 use tonic::codegen::BoxStream;
+use tonic::service::Routes;
 use tonic::{Request, Response, Status};
 
 use world::{Asked, Position, World};
@@ -89,9 +95,12 @@ impl FakeArbiter {
                     Err(_) => tokio::time::sleep(Duration::from_millis(5)).await,
                 }
             };
-            let service = ArbiterServiceServer::new(shared);
-            let incoming = TcpListenerStream::new(listener);
-            tonic::transport::Server::builder().add_service(service).serve_with_incoming(incoming).await
+            let routes = Routes::new(ArbiterServiceServer::new(shared));
+            let description = Description::new(services::ARBITER, of_package(env!("CARGO_PKG_VERSION")));
+            let server = Server::new(&[], &InboundConfig::default(), &Environment::system());
+            let server = server.described(description);
+            server.health().set_serving(true);
+            server.serve(listener, routes, &[], CancellationToken::new()).await
         });
         drop(serving);
         self.runtime = Some(runtime);

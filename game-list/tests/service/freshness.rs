@@ -170,3 +170,18 @@ async fn an_answer_waits_for_the_copy_to_reach_the_token_and_the_arbiter_is_not_
     assert_eq!(arbiter.world().listed, listed, "the arbiter was not asked");
     game_list.stop().await;
 }
+
+#[tokio::test]
+async fn an_arbiter_of_another_version_is_as_good_as_gone() {
+    let directory = tempdir().unwrap();
+    let arbiter = FakeArbiter::start();
+    let game_list = GameList::start(directory.path(), &arbiter, &[]).await;
+    game_list.shows(arbiter.grant("me", "a")).await;
+    game_list.stop().await;
+    arbiter.grant("me", "b");
+    let game_list = GameList::start(directory.path(), &arbiter, &["--arbiter-requires=^99.0"]).await;
+    let answer = game_list.until("me", |answer| provenance(answer).degraded).await;
+    assert_eq!((games(&answer), age(&answer)), (vec!["a"], None));
+    is_unavailable(&game_list.list("me", strong()).await.unwrap_err());
+    game_list.stop().await;
+}

@@ -50,6 +50,14 @@ impl Scope {
     }
 }
 
+impl<const N: usize> From<[u8; N]> for Scope {
+    /// A scope whose length the compiler checks.
+    fn from(bytes: [u8; N]) -> Self {
+        const { assert!(N >= 1 && N <= MAX_SCOPE_BYTES, "a scope has 1 to 64 bytes") };
+        Self(Bytes::copy_from_slice(&bytes))
+    }
+}
+
 /// How much of one history was seen.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Token {
@@ -111,7 +119,7 @@ mod tests {
     fn a_scope_has_a_limit() {
         assert_eq!(Scope::new(vec![]), Err(ScopeError { bytes: 0 }));
         assert_eq!(Scope::new(vec![0; 65]), Err(ScopeError { bytes: 65 }));
-        assert!(Scope::new(vec![0; 64]).is_ok());
+        assert_eq!(Scope::new(vec![0; 64]), Ok(Scope::from([0; 64])));
     }
 
     #[test]

@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use clap::value_parser;
 
+use crate::version::Version;
+
 /// The longest time that can be configured: a day.
 const DAY_MS: u64 = 24 * 60 * 60 * 1000;
 
@@ -11,6 +13,11 @@ const DAY_MS: u64 = 24 * 60 * 60 * 1000;
 #[derive(clap::Args, Clone, Debug)]
 #[command(next_help_heading = "Serving")]
 pub struct InboundConfig {
+    /// Version that the service says it is, where it is not that of its build: to try versions side by side
+    #[arg(id = "service_version", long = "service-version", value_name = "VERSION")]
+    #[arg(env = "GAMESHELF_SERVICE_VERSION")]
+    pub service_version: Option<Version>,
+
     /// Requests that may be worked on at once; one more waits, or is refused with UNAVAILABLE
     #[arg(id = "inbound_max_in_flight", long = "inbound-max-in-flight", value_name = "COUNT")]
     #[arg(env = "GAMESHELF_INBOUND_MAX_IN_FLIGHT", default_value_t = 2_048)]
@@ -125,6 +132,7 @@ impl InboundConfig {
 impl Default for InboundConfig {
     fn default() -> Self {
         Self {
+            service_version: None,
             max_in_flight: 2_048,
             max_queued: 256,
             max_queue_ms: 50,
@@ -171,6 +179,7 @@ mod tests {
             "--inbound-max-message-bytes=1",
             "--inbound-drain-timeout-ms=-1",
             "--inbound-fault-percent=101",
+            "--service-version=1.0",
         ] {
             assert!(Arguments::try_parse_from(["test", flag]).is_err(), "{flag}");
         }

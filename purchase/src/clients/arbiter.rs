@@ -3,7 +3,7 @@
 use gameshelf::errors;
 use gameshelf::proto::arbiter::v1 as wire;
 use gameshelf::proto::arbiter::v1::arbiter_service_client::ArbiterServiceClient;
-use mesh::outbound::{Calls, Outbound, OutboundConfig};
+use mesh::outbound::Calls;
 use tonic::Status;
 
 use super::CallError;
@@ -19,9 +19,8 @@ pub(crate) struct ArbiterClient {
 }
 
 impl ArbiterClient {
-    pub(crate) fn new(outbound: &Outbound, config: &OutboundConfig) -> Self {
-        let limit_bytes = config.max_message_bytes();
-        Self { client: ArbiterServiceClient::new(outbound.calls()).max_decoding_message_size(limit_bytes) }
+    pub(crate) fn new(calls: Calls, max_message_bytes: usize) -> Self {
+        Self { client: ArbiterServiceClient::new(calls).max_decoding_message_size(max_message_bytes) }
     }
 
     /// Gives the customer the game. A refusal is definite: had this order's own request granted the game before, the

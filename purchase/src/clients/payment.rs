@@ -3,7 +3,7 @@
 use gameshelf::proto::payment::v1 as wire;
 use gameshelf::proto::payment::v1::payment_service_client::PaymentServiceClient;
 use gameshelf::proto::payment::v1::{AuthorizeRequest, CaptureRequest, Money, State, VoidRequest};
-use mesh::outbound::{Calls, Outbound, OutboundConfig};
+use mesh::outbound::Calls;
 
 use super::CallError;
 use crate::order::{Event, Order, Payment};
@@ -15,9 +15,8 @@ pub(crate) struct PaymentClient {
 }
 
 impl PaymentClient {
-    pub(crate) fn new(outbound: &Outbound, config: &OutboundConfig) -> Self {
-        let limit_bytes = config.max_message_bytes();
-        Self { client: PaymentServiceClient::new(outbound.calls()).max_decoding_message_size(limit_bytes) }
+    pub(crate) fn new(calls: Calls, max_message_bytes: usize) -> Self {
+        Self { client: PaymentServiceClient::new(calls).max_decoding_message_size(max_message_bytes) }
     }
 
     /// Reserves the money of an order.

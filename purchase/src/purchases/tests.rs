@@ -4,14 +4,13 @@ use std::pin::pin;
 
 use async_trait::async_trait;
 use clap::Parser;
-use mesh::outbound::Outbound;
 use tempfile::TempDir;
 use tokio::sync::{Notify, Semaphore};
 use tokio_util::sync::CancellationToken;
 
 use super::*;
 use crate::Config;
-use crate::clients::{ArbiterClient, PaymentClient};
+use crate::clients::Clients;
 use crate::order::PaymentToken;
 use crate::saga::{self, Parts};
 use crate::store::{self, Store};
@@ -81,11 +80,9 @@ impl Bench {
         let gate = Gate { store, begun: Notify::new(), permits: Semaphore::new(0), loses_answers };
         let gate = Arc::new(gate);
         let environment = Environment::system();
-        let outbound = Outbound::new("nobody", &config.payment_address, &config.outbound, &environment);
         let parts = Parts {
             store: gate.clone(),
-            payments: PaymentClient::new(&outbound, &config.outbound),
-            arbiter: ArbiterClient::new(&outbound, &config.outbound),
+            clients: Clients::new(&config, &environment).await.unwrap(),
             environment: environment.clone(),
             metrics: Metrics::new(),
         };

@@ -124,11 +124,12 @@ impl Driver {
     }
 
     async fn perform(&self, order: &Order, step: Step<'_>) -> Result<Event, CallError> {
+        let clients = &self.parts.clients;
         match step {
-            Step::Authorize(payment) => self.parts.payments.authorize(order, payment).await,
-            Step::Grant => self.parts.arbiter.grant(order).await,
-            Step::Capture(payment) => self.parts.payments.capture(payment).await,
-            Step::Void(payment) => self.parts.payments.void(payment).await,
+            Step::Authorize(payment) => clients.payments.authorize(order, payment).await,
+            Step::Grant => clients.arbiter.grant(order).await,
+            Step::Capture(payment) => clients.payments.capture(payment).await,
+            Step::Void(payment) => clients.payments.void(payment).await,
         }
     }
 

@@ -5,8 +5,10 @@ use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
+use mesh::environment::Environment;
+use mesh::inbound::{InboundConfig, Server};
+use mesh::version::{Description, of_package};
 use tokio::net::TcpListener;
-use tokio_stream::wrappers::TcpListenerStream;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tonic::service::Routes;
 use tonic::{Request, Status};
@@ -122,14 +124,15 @@ pub(crate) struct Served {
     _guard: DropGuard,
 }
 
-/// Serves a fake on a port of its own, or a given one.
-pub(crate) async fn serve(routes: Routes, port: u16) -> Served {
+/// Serves a fake, which says that it is of this name, on a port of its own, or a given one.
+pub(crate) async fn serve(name: &str, routes: Routes, port: u16) -> Served {
     let listener = TcpListener::bind(("127.0.0.1", port)).await.unwrap();
     let address = listener.local_addr().unwrap();
     let stop = CancellationToken::new();
-    let server = tonic::transport::Server::builder().add_routes(routes);
-    let serving =
-        server.serve_with_incoming_shutdown(TcpListenerStream::new(listener), stop.clone().cancelled_owned());
-    tokio::spawn(serving);
+    let description = Description::new(name, of_package(env!("CARGO_PKG_VERSION")));
+    let server = Server::new(&[], &InboundConfig::default(), &Environment::system()).described(description);
+    server.health().set_serving(true);
+    let stopped = stop.clone();
+    tokio::spawn(async move { server.serve(listener, routes, &[], stopped).await });
     Served { address, _guard: stop.drop_guard() }
 }

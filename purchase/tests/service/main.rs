@@ -5,6 +5,7 @@
 mod arbiter;
 mod buying;
 mod faults;
+mod instances;
 mod outages;
 mod postgres;
 mod provider;

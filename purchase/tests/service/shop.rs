@@ -7,6 +7,7 @@ use clap::Parser;
 use gameshelf::errors::{Reason, reason_of};
 use gameshelf::proto::purchase::v1::purchase_service_client::PurchaseServiceClient;
 use gameshelf::proto::purchase::v1::{BuyRequest, BuyResponse, GetOrderRequest, Order, OrderState};
+use gameshelf::services;
 use mesh::environment::Environment;
 use mesh::outbound::{Address, Calls, Outbound, OutboundConfig};
 use purchase::{Config, RunError, run};
@@ -65,10 +66,10 @@ impl World {
         let file = directory.path().join("orders.sqlite");
         let script = if url.is_none() { Script::looking_into(file.clone()) } else { Script::default() };
         let (arbiter, provider) = (Arbiter::new(script.clone()), Provider::new(script.clone()));
-        let arbiter_served = serve(arbiter.routes(), 0).await;
+        let arbiter_served = serve(services::ARBITER, arbiter.routes(), 0).await;
         Self {
             database_url: url.unwrap_or_else(|| format!("sqlite:{}", file.display())),
-            provider_served: serve(provider.routes(), 0).await,
+            provider_served: serve(services::PAYMENT, provider.routes(), 0).await,
             arbiter_port: arbiter_served.address.port(),
             arbiter_served: Some(arbiter_served),
             flags: flags.iter().map(|flag| (*flag).to_owned()).collect(),
@@ -83,9 +84,14 @@ impl World {
         self.directory.path().join("orders.sqlite")
     }
 
+    /// Where the arbiter listens.
+    pub(crate) fn arbiter_address(&self) -> String {
+        format!("127.0.0.1:{}", self.arbiter_port)
+    }
+
     /// Makes the arbiter listen again, where it did.
     pub(crate) async fn serve_arbiter(&mut self) {
-        self.arbiter_served = Some(serve(self.arbiter.routes(), self.arbiter_port).await);
+        self.arbiter_served = Some(serve(services::ARBITER, self.arbiter.routes(), self.arbiter_port).await);
     }
 
     pub(crate) fn config(&self) -> Config {

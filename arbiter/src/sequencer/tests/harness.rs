@@ -173,6 +173,7 @@ pub(super) async fn start_with(store: &SharedStore, setup: Setup) -> Running {
     let remembered = store.copies(u32::MAX).await.unwrap();
     let clock = Arc::clone(&environment.clock);
     let copies = Arc::new(Copies::new(remembered, head.revision, COPY_LIMITS, clock));
+    let identity = Token { store_id: head.store_id, incarnation: head.incarnation, revision: 0 };
     let core = Core {
         sequencer: handle.clone(),
         store: Arc::clone(store),
@@ -184,7 +185,8 @@ pub(super) async fn start_with(store: &SharedStore, setup: Setup) -> Running {
         watches: watches.clone(),
         imports: Imports::new(IMPORT_LIMITS, stop.clone()),
         rules: limits.rules,
-        identity: Token { store_id: head.store_id, incarnation: head.incarnation, revision: 0 },
+        identity,
+        scope: identity.scope().into(),
     };
     let slot = CoreSlot::new(OnceLock::from(core));
     let service = ArbiterGrpc::new(slot, REQUEST_LIMITS);

@@ -11,9 +11,9 @@ use super::build::Build;
 /// Everything that can be set about the service of tickets. Every option has a flag, an environment variable and a default.
 #[derive(clap::Args, Clone, Debug)]
 pub struct Config {
-    /// The version to run
-    #[arg(long, value_name = "VERSION", env = "GAMESHELF_TICKETS_SERVICE_VERSION", default_value = "1.0.1")]
-    pub service_version: Build,
+    /// The build to run, by its version
+    #[arg(long, value_name = "VERSION", env = "GAMESHELF_TICKETS_BUILD", default_value = "1.0.1")]
+    pub build: Build,
 
     /// The database, which all instances share
     #[arg(long, value_name = "FILE", env = "GAMESHELF_TICKETS_DATABASE_FILE")]
@@ -85,10 +85,8 @@ mod tests {
     #[test]
     fn bad_values_are_refused() {
         let read = |flag| Arguments::try_parse_from(["test", flag]).map(|arguments| arguments.config);
-        assert_eq!(read("--service-version=2.0.0").unwrap().service_version, Build::Reversed);
-        for flag in
-            ["--service-version=1.0.2", "--poll-ms=0", "--page-replies=0", "--inbound-fault-percent=101"]
-        {
+        assert_eq!(read("--build=2.0.0").unwrap().build, Build::Reversed);
+        for flag in ["--build=1.0.2", "--poll-ms=0", "--page-replies=0", "--inbound-fault-percent=101"] {
             assert!(read(flag).is_err(), "{flag}");
         }
     }

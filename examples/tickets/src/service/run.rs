@@ -55,7 +55,7 @@ pub async fn run(
 ) -> Result<(), RunError> {
     let opened = shutdown.run_until_cancelled(Store::open(&config)).await;
     let Some(store) = opened.transpose()?.map(Arc::new) else { return Ok(()) };
-    let version = config.service_version.version();
+    let version = config.build.version();
     let description = Description::new(NAME, version.clone()).serving("tickets.v1", version);
     let server = Server::new(&[SERVICE_NAME], &config.inbound, &environment).described(description);
     let news = News::follow(&store, Duration::from_millis(config.poll_ms));

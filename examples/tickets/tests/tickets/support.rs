@@ -37,7 +37,7 @@ impl Shared {
 
     pub(crate) async fn start_with(&self, version: &str, more: &[&str]) -> Instance {
         let file = self.0.path().join("tickets.sqlite");
-        let arguments = ["tickets", "--service-version", version, "--database-file", file.to_str().unwrap()];
+        let arguments = ["tickets", "--build", version, "--database-file", file.to_str().unwrap()];
         let config = Arguments::parse_from(arguments.iter().chain(more)).config;
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();

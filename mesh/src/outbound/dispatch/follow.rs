@@ -21,10 +21,11 @@ use crate::proto::v1::mesh_service_client::MeshServiceClient;
 use crate::version::Description;
 
 /// Follows an instance for as long as it is polled.
-pub(super) async fn follow(follower: Follower) {
+pub(super) async fn follow(mut follower: Follower) {
     let mut failures = 0;
     loop {
         let began = Instant::now();
+        follower.wanted.mark_unchanged();
         let ended = follower.session().await;
         if began.elapsed() > follower.backoff.max() {
             failures = 0;
@@ -35,7 +36,7 @@ pub(super) async fn follow(follower: Follower) {
             follower.learn(condition);
         }
         failures += 1;
-        tokio::time::sleep(follower.backoff.delay(failures)).await;
+        follower.pause(failures).await;
     }
 }
 
@@ -46,6 +47,8 @@ pub(super) struct Follower {
     instance: Arc<Instance>,
     /// Told each time that something new is known of any instance.
     news: watch::Sender<()>,
+    /// Tells each time that a call found nobody.
+    wanted: watch::Receiver<()>,
     attempt_timeout: Duration,
     interval: Duration,
     backoff: Backoff,
@@ -59,6 +62,7 @@ impl Follower {
         name: &Arc<str>,
         instance: &Arc<Instance>,
         news: &watch::Sender<()>,
+        wanted: watch::Receiver<()>,
         config: &DispatchConfig,
         environment: &Environment,
     ) -> Self {
@@ -66,6 +70,7 @@ impl Follower {
             name: name.clone(),
             instance: instance.clone(),
             news: news.clone(),
+            wanted,
             attempt_timeout: Duration::from_millis(config.attempt_timeout_ms),
             interval: Duration::from_millis(config.health_interval_ms),
             backoff: Backoff::new(
@@ -74,6 +79,16 @@ impl Follower {
                 environment.random.clone(),
             ),
         }
+    }
+
+    /// Waits before the next session. A call that found nobody ends the wait, all but its shortest: what has come back must
+    /// not go unnoticed while somebody needs it, and many calls must not make many looks.
+    async fn pause(&mut self, failures: u32) {
+        let shortest = self.backoff.delay(1);
+        tokio::time::sleep(shortest).await;
+        let rest = self.backoff.delay(failures).saturating_sub(shortest);
+        // An error says that nobody calls any more, and then this ends too.
+        let _ = timeout(rest, self.wanted.changed()).await;
     }
 
     fn learn(&self, condition: Condition) {

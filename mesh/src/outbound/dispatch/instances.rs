@@ -25,6 +25,7 @@ pub(super) type Known = Option<Arc<[Arc<Instance>]>>;
 pub(super) struct Instances {
     known: watch::Receiver<Known>,
     news: watch::Receiver<()>,
+    wanted: watch::Sender<()>,
     _task: AbortOnDropHandle<()>,
 }
 
@@ -38,16 +39,18 @@ impl Instances {
     ) -> Self {
         let (known_sender, known) = watch::channel(None);
         let (news_sender, news) = watch::channel(());
+        let wanted = watch::Sender::new(());
         let supervisor = Supervisor {
             name: name.clone(),
             config: config.clone(),
             environment: environment.clone(),
             known: known_sender,
             news: news_sender,
+            wanted: wanted.clone(),
             followed: BTreeMap::new(),
         };
         let task = tokio::spawn(supervisor.run(endpoints));
-        Self { known, news, _task: AbortOnDropHandle::new(task) }
+        Self { known, news, wanted, _task: AbortOnDropHandle::new(task) }
     }
 
     pub(super) fn known(&self) -> Known {
@@ -57,6 +60,11 @@ impl Instances {
     /// What is seen of each.
     pub(super) fn reports(&self) -> Vec<InstanceReport> {
         self.known().iter().flat_map(|known| known.iter()).map(|instance| instance.report()).collect()
+    }
+
+    /// A call found nobody: those that cannot be reached are looked at again, and not only when their time has come.
+    pub(super) fn want(&self) {
+        self.wanted.send_replace(());
     }
 
     /// Waits until something holds that depends on the instances, or the time is over.
@@ -85,6 +93,7 @@ struct Supervisor {
     environment: Environment,
     known: watch::Sender<Known>,
     news: watch::Sender<()>,
+    wanted: watch::Sender<()>,
     followed: BTreeMap<Address, (Arc<Instance>, AbortOnDropHandle<()>)>,
 }
 
@@ -116,7 +125,9 @@ impl Supervisor {
 
     fn begin(&self, address: &Address) -> (Arc<Instance>, AbortOnDropHandle<()>) {
         let instance = Arc::new(Instance::new(&self.name, address, &self.config, &self.environment));
-        let follower = Follower::new(&self.name, &instance, &self.news, &self.config, &self.environment);
+        let wanted = self.wanted.subscribe();
+        let follower =
+            Follower::new(&self.name, &instance, &self.news, wanted, &self.config, &self.environment);
         (instance, AbortOnDropHandle::new(tokio::spawn(follow(follower))))
     }
 }

@@ -159,6 +159,7 @@ impl Course<'_> {
     }
 
     fn nobody(&mut self) -> Outcome {
+        self.shared.instances.want();
         self.tried.add("NO_INSTANCE");
         Outcome::new(Err(self.shared.no_instance()), None, false)
     }

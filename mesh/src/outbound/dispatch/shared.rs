@@ -45,7 +45,13 @@ impl Shared {
         }
         errors::status(
             Reason::NoInstance,
-            format!("no instance of {} can be called now that meets {}", self.name, self.requirement),
+            format!(
+                "no instance of {} can be called now that meets {}: of {} known, {unreachable} cannot be reached, \
+                 {silent} do not serve, {incompatible} are of another version or service",
+                self.name,
+                self.requirement,
+                known.len()
+            ),
             &[
                 ("service", self.name.to_string()),
                 ("required", self.requirement.to_string()),

@@ -53,13 +53,13 @@ impl Store {
             .foreign_keys(true)
             .busy_timeout(config.database_wait());
         let writer = pool(1).connect_with(connect.clone()).await.map_err(|error| failed(&error))?;
-        migrator(config.service_version).run(&writer).await.map_err(|error| failed(&error))?;
+        migrator(config.build).run(&writer).await.map_err(|error| failed(&error))?;
         drop(alone);
         let readers = pool(config.database_readers)
             .connect_with(connect.create_if_missing(false).pragma("query_only", "on"))
             .await
             .map_err(|error| failed(&error))?;
-        Ok(Self { writer, readers, build: config.service_version })
+        Ok(Self { writer, readers, build: config.build })
     }
 }
 
