@@ -2,9 +2,11 @@
 
 mod children;
 mod events;
+mod game_list;
 pub(crate) mod latest;
 mod load;
 mod log;
+mod seen;
 mod tickets;
 mod tried;
 
@@ -20,6 +22,7 @@ use crate::services;
 #[derive(Debug, Subcommand)]
 pub(crate) enum Example {
     Tickets(Box<tickets::Options>),
+    GameList(Box<game_list::Options>),
     Latest(latest::Options),
     /// Runs the service of tickets in one version
     #[command(hide = true, mut_arg("listen", services::tickets_service_listen))]
@@ -34,7 +37,7 @@ impl Example {
     pub(crate) fn client(&self) -> Option<&ClientOptions> {
         match self {
             Self::Latest(options) => Some(&options.client),
-            Self::Tickets(_) | Self::TicketsService(_) | Self::TicketsFeed(_) => None,
+            Self::Tickets(_) | Self::GameList(_) | Self::TicketsService(_) | Self::TicketsFeed(_) => None,
         }
     }
 
@@ -46,6 +49,7 @@ impl Example {
     pub(crate) async fn run(self, environment: &Environment, output: Output) -> Result<(), Failure> {
         match self {
             Self::Tickets(options) => tickets::run(*options, environment, output).await,
+            Self::GameList(options) => game_list::run(*options, environment, output).await,
             // A service runs as the whole process; what calls those that run already is called elsewhere.
             Self::Latest(_) | Self::TicketsService(_) | Self::TicketsFeed(_) => Ok(()),
         }

@@ -25,7 +25,7 @@ use data_dir::DataDir;
 use supervisor::Supervisors;
 
 /// The project's own sample, so that nothing has to be at hand to try it.
-const SAMPLE_CATALOG: &[u8] = include_bytes!("../../samples/catalog.csv");
+pub(crate) const SAMPLE_CATALOG: &[u8] = include_bytes!("../../samples/catalog.csv");
 const PAUSE: Duration = Duration::from_millis(20);
 /// How long a start may take before it is said what is waited for.
 const PATIENCE: Duration = Duration::from_secs(3);

@@ -5,26 +5,22 @@ mod verdict;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::time::Duration;
 
 use clap::Args;
 use mesh::environment::Environment;
 use mesh::outbound::DispatchConfig;
-use mesh::outbound::dispatch::{Condition, InstanceReport};
-use serde_json::json;
 
 use super::children::{self, Children, Endpoints, Place, free_addresses};
 use super::events::Events;
 use super::load::{self, Tally};
 use super::log::Log;
-use crate::exit::{Failure, Kind};
+use super::seen::{WAIT, wait_for};
+use crate::exit::Failure;
 use crate::output::Output;
 use crate::up::child::Spec;
 use desk::Desk;
 use verdict::Seen;
 
-/// How long something may take that has to happen soon.
-const WAIT: Duration = Duration::from_secs(20);
 /// Of so many queries one more is made after the next major version has joined.
 const AFTER_JOIN: u64 = 10;
 
@@ -93,14 +89,14 @@ async fn show(
     log.say(&format!("1.0.0 at {older} and 1.0.1 at {newer} serve, and the feed at {feed}"));
 
     let desk = Desk::open(options, &endpoints, environment).await?;
-    wait_for(&desk, &["1.0.0", "1.0.1"]).await?;
+    wait_for(desk.tickets(), &["1.0.0", "1.0.1"]).await?;
     let mut events = Events::follow(feed, environment, &log).await?;
     desk.seed().await?;
     let tally = load::load(1..=queries, options.in_flight, &log, |number| desk.ask(number)).await?;
 
     children.start(vec![tickets(place, "2.0.0", next, 0)?], environment).await?;
     endpoints.replace(&[older, newer, next])?;
-    wait_for(&desk, &["1.0.0", "1.0.1", "2.0.0"]).await?;
+    wait_for(desk.tickets(), &["1.0.0", "1.0.1", "2.0.0"]).await?;
     log.say("2.0.0 has joined and serves");
     let joined = after_join(&desk, queries + 1..=queries + further, &log).await?;
     log.done();
@@ -162,22 +158,4 @@ fn tickets(
         ("--inbound-fault-methods", "Query".into()),
     ];
     Ok(place.spec(name, address, &["example", "tickets-service"], options)?)
-}
-
-/// Waits until all of these versions serve, as the mesh sees it.
-async fn wait_for(desk: &Desk<'_>, versions: &[&str]) -> Result<(), Failure> {
-    let serves = |report: &InstanceReport, version: &str| match &report.condition {
-        Condition::Serving(description) => description.version.to_string() == version,
-        _ => false,
-    };
-    let all = |reports: &[InstanceReport]| {
-        versions.iter().all(|version| reports.iter().any(|report| serves(report, version)))
-    };
-    if desk.tickets().wait_for(WAIT, all).await {
-        return Ok(());
-    }
-    let message =
-        format!("the mesh does not see {} serve after {} s", versions.join(" and "), WAIT.as_secs());
-    Err(Failure::new(Kind::Unavailable, "NOT_SEEN", message)
-        .with("seen", json!(format!("{:?}", desk.tickets().instances()))))
 }

@@ -4,31 +4,22 @@ use serde_json::{Value, json};
 
 use crate::harness::{Mesh, Process, run, wait_until};
 
-/// Runs the example of tickets to its end: every line that it told.
-fn tickets(queries: &str, fault_percent: &str) -> Vec<Value> {
-    let done = run(&[
-        "example",
-        "tickets",
-        "--output",
-        "json",
-        "--queries",
-        queries,
-        "--fault-percent",
-        fault_percent,
-        "--seed-data",
-        "5",
-        "--replies",
-        "40",
-    ]);
+/// Runs an example to its end: every line that it told.
+fn example(arguments: &[&str]) -> Vec<Value> {
+    let done = run(&[&["example", "--output", "json"], arguments].concat());
     assert_eq!(done.code, 0, "{}", done.stderr);
     done.stdout.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
 }
 
-/// No query failed, and what was told adds up.
-fn all_succeed(queries: u64, fault_percent: &str) {
-    let lines = tickets(&queries.to_string(), fault_percent);
-    let fallbacks: Vec<_> = lines.iter().filter_map(|line| line.get("fallback")).collect();
-    let total = json!({ "queries": queries, "failed": 0, "fallbacks": fallbacks.len(), "events": 45 });
+/// No query failed, and what was told adds up. Gives the events.
+fn all_succeed(name: &str, queries: u64, fault_percent: &str, more: &[&str]) -> Vec<Value> {
+    let count = queries.to_string();
+    let arguments = [name, "--queries", &count, "--fault-percent", fault_percent];
+    let lines = example(&[&arguments, more].concat());
+    let all = |kind: &str| lines.iter().filter_map(|line| line.get(kind).cloned()).collect::<Vec<_>>();
+    let (fallbacks, events) = (all("fallback"), all("event"));
+    let total =
+        json!({ "queries": queries, "failed": 0, "fallbacks": fallbacks.len(), "events": events.len() });
     assert_eq!(lines.last().unwrap(), &total);
     assert!(!fallbacks.is_empty());
     for fallback in fallbacks {
@@ -38,32 +29,44 @@ fn all_succeed(queries: u64, fault_percent: &str) {
         ]);
         assert_eq!(fallback["tried"], tried);
     }
-    let events: Vec<_> = lines.iter().filter_map(|line| line.get("event")).collect();
-    let positions: Vec<_> = events.iter().map(|event| event["position"].as_u64().unwrap()).collect();
-    assert_eq!(positions, (1..=45).collect::<Vec<_>>(), "in order, without gap or double");
-    let joined = lines.iter().find_map(|line| line.get("joined")).unwrap();
+    let joined = &all("joined")[0];
     assert_eq!((joined["version"].as_str().unwrap(), joined["asked"].as_u64().unwrap()), ("2.0.0", 0));
     assert_eq!((joined["failed"].as_u64().unwrap(), joined["queries"].as_u64().unwrap()), (0, queries / 10));
+    events
+}
+
+fn tickets_succeed(queries: u64, fault_percent: &str) {
+    let events = all_succeed("tickets", queries, fault_percent, &["--seed-data", "5", "--replies", "40"]);
+    let positions: Vec<_> = events.iter().map(|event| event["position"].as_u64().unwrap()).collect();
+    assert_eq!(positions, (1..=45).collect::<Vec<_>>(), "in order, without gap or double");
 }
 
 #[test]
 fn no_query_fails_while_a_twentieth_of_the_newer_versions_answers_do() {
-    all_succeed(2_000, "5");
+    tickets_succeed(2_000, "5");
 }
 
 #[test]
 fn no_query_fails_while_half_of_the_newer_versions_answers_do() {
-    all_succeed(2_000, "50");
+    tickets_succeed(2_000, "50");
 }
 
 #[test]
 fn no_query_fails_while_all_of_the_newer_versions_answers_do() {
-    all_succeed(2_000, "100");
+    tickets_succeed(2_000, "100");
 }
 
 #[test]
 fn ten_thousand_queries_all_succeed() {
-    all_succeed(10_000, "20");
+    tickets_succeed(10_000, "20");
+}
+
+#[test]
+fn no_query_of_game_list_fails_while_its_newer_version_does() {
+    for (fault_percent, queries) in [("5", 1_000), ("50", 1_000), ("100", 1_000)] {
+        let events = all_succeed("game-list", queries, fault_percent, &[]);
+        assert_eq!(events.len(), 12, "each game of the sample is given once");
+    }
 }
 
 #[test]

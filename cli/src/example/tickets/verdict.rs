@@ -1,13 +1,12 @@
 //! What was seen, told in one line at the end, and whether it is what must be seen.
 
-use serde::Serialize;
 use serde_json::json;
 use tickets::proto::replyfeed::v1::LatestResponse;
 
 use crate::example::load::Tally;
 use crate::example::log::Log;
-use crate::exit::{Failure, Kind};
-use crate::output::{self, Output};
+use crate::example::seen;
+use crate::exit::Failure;
 
 /// All that was seen.
 #[derive(Debug)]
@@ -24,15 +23,6 @@ pub(super) struct Seen {
     pub(super) told: u64,
     /// What the feed says of itself.
     pub(super) latest: LatestResponse,
-}
-
-/// The last line.
-#[derive(Serialize)]
-struct Total {
-    queries: u64,
-    failed: u64,
-    fallbacks: u64,
-    events: u64,
 }
 
 /// Tells what was seen.
@@ -55,45 +45,22 @@ pub(super) fn tell(seen: &Seen, log: &Log) -> Result<(), Failure> {
     log.tell(&json!({ "latest": texts }), || {
         format!("the latest replies by the feed: {}", texts.join(", "))
     })?;
-    let (queries, failed, fallbacks) = (tally.queries, tally.failed, tally.fallbacks);
-    if log.output() == Output::Json {
-        return output::json(&Total { queries, failed, fallbacks, events: latest.events });
-    }
-    let mut table =
-        output::table(&["queries", "failed", "fallbacks", "events", "asked 1.0.1", "asked 1.0.0"]);
-    let asked = ["1.0.1", "1.0.0"].map(|version| tally.asked(version));
-    let row = [queries, failed, fallbacks, latest.events, asked[0], asked[1]];
-    table.add_row(row.map(|number| number.to_string()));
-    output::text(&output::render(&table))
+    seen::total(tally, latest.events, log)
 }
 
 /// Whether it is what must be seen.
 pub(super) fn judge(seen: &Seen) -> Result<(), Failure> {
     let Seen { tally, joined, asked_of_next, replies, told, latest } = seen;
-    let failed = tally.failed + joined.failed;
-    if failed > 0 {
-        return Err(not_shown("QUERIES_FAILED", format!("{failed} queries failed, where none may")));
-    }
-    let asked = asked_of_next + tally.asked("2.0.0") + joined.asked("2.0.0");
-    if asked > 0 {
-        return Err(not_shown(
-            "WRONG_VERSION",
-            format!("2.0.0 was asked {asked} times by callers made for 1.0"),
-        ));
-    }
+    seen::judge(tally, joined, *asked_of_next)?;
     let is_each = |events: u64| events == *replies;
     if !is_each(latest.events) || !is_each(*told) || latest.out_of_order > 0 {
         let message = format!(
             "{replies} replies were added, and the feed was told of {} of them, {} out of order; {told} were seen here",
             latest.events, latest.out_of_order
         );
-        return Err(not_shown("EVENTS", message));
+        return Err(seen::not_shown("EVENTS", message));
     }
     Ok(())
-}
-
-fn not_shown(reason: &str, message: String) -> Failure {
-    Failure::new(Kind::Defect, reason, message)
 }
 
 #[cfg(test)]
