@@ -15,6 +15,7 @@ mod exporting;
 mod harness;
 mod history;
 mod importing;
+mod instances;
 mod linearizability;
 mod other_languages;
 mod outages;
