@@ -21,7 +21,7 @@ use tokio_util::sync::CancellationToken;
 use crate::harness::{Process, gameshelf, is_running, signal};
 
 /// A wait this long has failed.
-const PATIENCE: Duration = Duration::from_mins(1);
+pub(crate) const PATIENCE: Duration = Duration::from_mins(1);
 /// Calls at once.
 const IN_FLIGHT: usize = 8;
 /// Calls of which the latency is judged together.
@@ -33,17 +33,17 @@ const QUICK: Duration = Duration::from_millis(2);
 static TURN: Mutex<()> = Mutex::const_new(());
 
 /// Instances on one database, and a caller of all of them.
-struct Cluster {
+pub(crate) struct Cluster {
     directory: TempDir,
     instances: Vec<(SocketAddr, &'static str, Process)>,
     dispatch: Dispatch,
-    ticket_id: u64,
+    pub(crate) ticket_id: u64,
     _turn: MutexGuard<'static, ()>,
 }
 
 impl Cluster {
     /// Starts an instance of each of these versions.
-    async fn start(versions: &[&'static str], config: &DispatchConfig) -> Self {
+    pub(crate) async fn start(versions: &[&'static str], config: &DispatchConfig) -> Self {
         let turn = TURN.lock().await;
         let directory = tempfile::tempdir().unwrap();
         let held: Vec<_> = versions.iter().map(|_| TcpListener::bind("127.0.0.1:0").unwrap()).collect();
@@ -68,16 +68,21 @@ impl Cluster {
         cluster
     }
 
-    fn client(&self) -> TicketServiceClient<Calls> {
+    pub(crate) fn client(&self) -> TicketServiceClient<Calls> {
         TicketServiceClient::new(self.dispatch.calls())
     }
 
-    fn signal(&self, at: usize, name: &str) {
+    pub(crate) fn signal(&self, at: usize, name: &str) {
         signal(self.instances[at].2.pid(), name);
     }
 
+    /// Where they are.
+    pub(crate) fn addresses(&self) -> Vec<SocketAddr> {
+        self.instances.iter().map(|(address, ..)| *address).collect()
+    }
+
     /// Starts an instance again where it was, after its process has ended.
-    async fn start_again(&mut self, at: usize) {
+    pub(crate) async fn start_again(&mut self, at: usize) {
         let (address, build, process) = &mut self.instances[at];
         // The calls go on meanwhile: nothing here may hold the thread up.
         let ended = tokio::time::timeout(PATIENCE, async {

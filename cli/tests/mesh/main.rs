@@ -12,6 +12,7 @@ mod durability;
 mod editions;
 mod examples;
 mod exporting;
+mod feeds;
 mod harness;
 mod history;
 mod importing;
