@@ -45,7 +45,7 @@ pub(crate) struct Options {
     fault_percent: u32,
     /// Queries at once
     #[arg(long, value_name = "N", default_value_t = 16)]
-    #[arg(value_parser = clap::value_parser!(u32).range(1..=1_024))]
+    #[arg(value_parser = clap::value_parser!(u32).range(1..=256))]
     in_flight: u32,
     /// Where databases and logs are kept [default: a directory that is taken away when all went well]
     #[arg(long, value_name = "DIRECTORY")]

@@ -50,7 +50,7 @@ pub(crate) struct Options {
     replies: u32,
     /// Queries at once
     #[arg(long, value_name = "N", default_value_t = 16)]
-    #[arg(value_parser = clap::value_parser!(u32).range(1..=1_024))]
+    #[arg(value_parser = clap::value_parser!(u32).range(1..=256))]
     in_flight: u32,
     /// Where the database and the logs are kept [default: a directory that is taken away when all went well]
     #[arg(long, value_name = "DIRECTORY")]
