@@ -11,6 +11,7 @@ use crate::commands::{
     buy, check, commit, copies, export, grant, history, import, list, reservation, reserve, revoke, status,
     stock, transfer, watch, why,
 };
+use crate::example::Example;
 use crate::output::Output;
 use crate::{ports, services, up};
 
@@ -103,6 +104,9 @@ pub(crate) enum Command {
     Copies(copies::Options),
     Check(check::Options),
     Status(status::Options),
+    /// Runs an example to its end
+    #[command(subcommand)]
+    Example(Example),
     /// Runs the arbiter: the only way to the data that says which customer owns which game
     #[command(mut_arg("listen", services::arbiter_listen))]
     Arbiter(Box<services::Arbiter>),
@@ -140,6 +144,7 @@ impl Command {
             Self::Copies(options) => &options.client,
             Self::Check(options) => &options.client,
             Self::Status(options) => &options.client,
+            Self::Example(example) => return example.client(),
             Self::Up(_)
             | Self::Arbiter(_)
             | Self::Purchase(_)

@@ -3,6 +3,7 @@
 mod args;
 mod clients;
 mod commands;
+mod example;
 mod exit;
 mod output;
 mod ports;
@@ -21,6 +22,7 @@ use crate::commands::{
     buy, check, commit, copies, export, grant, history, import, list, reservation, reserve, revoke, status,
     stock, transfer, watch, why,
 };
+use crate::example::Example;
 use crate::exit::Failure;
 use crate::output::Output;
 
@@ -35,6 +37,8 @@ fn main() -> ExitCode {
         Command::Purchase(service) => return service.run(),
         Command::GameList(service) => return service.run(),
         Command::PaymentSandbox(service) => return service.run(),
+        Command::Example(Example::TicketsService(service)) => return service.run(),
+        Command::Example(Example::TicketsFeed(service)) => return service.run(),
         command => run_here(command, common),
     };
     match done {
@@ -60,6 +64,7 @@ async fn run(command: Command, Common { port_base, output }: Common) -> Result<(
             call(command, &clients, output).await
         }
         (None, Command::Up(options)) => up::run(options, port_base, &environment, output).await,
+        (None, Command::Example(example)) => example.run(&environment, output).await,
         // A service runs as the whole process.
         (None, _) => Ok(()),
     }
@@ -87,8 +92,10 @@ async fn call(command: Command, clients: &Clients, output: Output) -> Result<(),
         Command::Check(options) => check::run(options, clients, output).await,
         Command::Copies(options) => copies::run(options, clients, output).await,
         Command::Status(options) => status::run(options, clients, output).await,
-        // These call nobody: see `Command::client`.
+        Command::Example(Example::Latest(options)) => example::latest::run(options, clients, output).await,
+        // These call nobody who runs already: see `Command::client`.
         Command::Up(_)
+        | Command::Example(_)
         | Command::Arbiter(_)
         | Command::Purchase(_)
         | Command::GameList(_)

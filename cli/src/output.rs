@@ -13,7 +13,7 @@ use crate::exit::Failure;
 pub(crate) enum Output {
     /// A table for people.
     Table,
-    /// One JSON object; for `watch` one on each line.
+    /// One JSON object; for `watch` and `example` one on each line.
     Json,
 }
 

@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 use clap::Args;
 use mesh::process::{Failure, ProcessConfig, run_service};
+use tickets::{feed as tickets_feed, service as tickets_service};
 
 macro_rules! service {
     ($(#[doc = $documentation:literal])+ $name:ident, $crate_name:ident, $subcommand:literal, $listen:ident, $variable:literal, $default:literal) => {
@@ -50,4 +51,12 @@ service!(
 service!(
     /// Payment-sandbox.
     PaymentSandbox, payment_sandbox, "payment-sandbox", payment_sandbox_listen, "GAMESHELF_PAYMENT_SANDBOX_LISTEN", "127.0.0.1:7403"
+);
+service!(
+    /// The tickets of the example.
+    TicketsService, tickets_service, "tickets-service", tickets_service_listen, "GAMESHELF_TICKETS_LISTEN", "127.0.0.1:7420"
+);
+service!(
+    /// The feed of the example.
+    TicketsFeed, tickets_feed, "tickets-feed", tickets_feed_listen, "GAMESHELF_TICKETS_FEED_LISTEN", "127.0.0.1:7430"
 );

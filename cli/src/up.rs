@@ -1,11 +1,11 @@
 //! `gameshelf up`: the whole mesh on this machine, each service as a child process of its own.
 
 mod backoff;
-mod child;
-mod data_dir;
+pub(crate) mod child;
+pub(crate) mod data_dir;
 mod probe;
 mod services;
-mod supervisor;
+pub(crate) mod supervisor;
 mod table;
 
 use std::ffi::OsString;
@@ -25,7 +25,7 @@ use data_dir::DataDir;
 use supervisor::Supervisors;
 
 /// The project's own sample, so that nothing has to be at hand to try it.
-const SAMPLE_CATALOG: &[u8] = include_bytes!("../../samples/catalog.csv");
+pub(crate) const SAMPLE_CATALOG: &[u8] = include_bytes!("../../samples/catalog.csv");
 const PAUSE: Duration = Duration::from_millis(20);
 /// How long a start may take before it is said what is waited for.
 const PATIENCE: Duration = Duration::from_secs(3);
@@ -207,17 +207,18 @@ async fn keep_up(
     Err(supervisors.failed().await)
 }
 
-struct Signals {
+/// The signals by which a person ends what was started.
+pub(crate) struct Signals {
     terminate: Signal,
     interrupt: Signal,
 }
 
 impl Signals {
-    fn new() -> io::Result<Self> {
+    pub(crate) fn new() -> io::Result<Self> {
         Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
     }
 
-    async fn next(&mut self) {
+    pub(crate) async fn next(&mut self) {
         tokio::select! {
             _ = self.terminate.recv() => {}
             _ = self.interrupt.recv() => {}

@@ -63,6 +63,9 @@ reasons! {
     /// No instance of the service can be called now: none is known, none meets the requirement, or all of them are
     /// ejected or unhealthy. Metadata `service`, `required` and `instances`.
     NoInstance = "NO_INSTANCE", Unavailable;
+    /// The server was told to refuse a share of its requests, so that it can be seen what its callers do: nothing was done.
+    /// Metadata `percent`.
+    FaultInjected = "FAULT_INJECTED", Unavailable;
 }
 
 impl fmt::Display for Reason {

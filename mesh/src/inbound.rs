@@ -6,6 +6,7 @@ mod config;
 mod cut;
 mod deadline;
 mod describe;
+mod fault;
 mod health;
 mod limit;
 mod mend;
@@ -43,6 +44,7 @@ use crate::version::Description;
 use causal::CausalLayer;
 use deadline::DeadlineLayer;
 use describe::DescribeService;
+use fault::FaultLayer;
 use health::HealthService;
 use limit::LimitLayer;
 use mend::MendLayer;
@@ -220,6 +222,8 @@ impl Server {
             // Around the limit, so that a refusal too tells which version refused; and a caller that cannot use this
             // version takes no place of one that can.
             .layer(VersionLayer::new(self.description.as_ref()))
+            // Below what tells the version, which a caller must see of every refusal; above all that does something for the request.
+            .layer(FaultLayer::new(&self.config, &self.environment))
             // Around the context of the request, which it begins, and to which it listens for the answer.
             .layer(CausalLayer)
             // Around all that the service does, so that the calls it makes inherit what is left; and around the queue, so

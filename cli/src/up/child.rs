@@ -17,16 +17,16 @@ const LOG_TAIL_BYTES: u64 = 16 << 10;
 
 /// How a service is run.
 #[derive(Clone, Debug)]
-pub(super) struct Spec {
-    pub(super) name: &'static str,
-    pub(super) address: SocketAddr,
-    pub(super) executable: PathBuf,
-    pub(super) arguments: Vec<OsString>,
+pub(crate) struct Spec {
+    pub(crate) name: &'static str,
+    pub(crate) address: SocketAddr,
+    pub(crate) executable: PathBuf,
+    pub(crate) arguments: Vec<OsString>,
     /// What is not for everyone's eyes: arguments can be seen by every user of the machine.
-    pub(super) environment: Vec<(&'static str, OsString)>,
-    pub(super) log: PathBuf,
+    pub(crate) environment: Vec<(&'static str, OsString)>,
+    pub(crate) log: PathBuf,
     /// Whether it calls others of the mesh, and so ends before them.
-    pub(super) is_front: bool,
+    pub(crate) is_front: bool,
 }
 
 /// A running service. It ends when its standard input is closed, which also happens when we die; dropping kills it.

@@ -12,7 +12,7 @@ const PAUSE: Duration = Duration::from_millis(20);
 
 /// A data directory that is ours. The lock ends with the process, however that ends.
 #[derive(Debug)]
-pub(super) struct DataDir {
+pub(crate) struct DataDir {
     path: PathBuf,
     _lock: File,
 }
@@ -23,7 +23,7 @@ impl DataDir {
     /// # Errors
     ///
     /// When another process keeps it, or it cannot be made.
-    pub(super) async fn take(path: &Path, wait: Duration) -> Result<Self, Failure> {
+    pub(crate) async fn take(path: &Path, wait: Duration) -> Result<Self, Failure> {
         let cannot = |error: io::Error| {
             Failure::new(
                 Kind::BadInput,
@@ -48,11 +48,11 @@ impl DataDir {
         Ok(Self { path, _lock: lock })
     }
 
-    pub(super) fn path(&self) -> &Path {
+    pub(crate) fn path(&self) -> &Path {
         &self.path
     }
 
-    pub(super) fn logs(&self) -> PathBuf {
+    pub(crate) fn logs(&self) -> PathBuf {
         self.path.join("logs")
     }
 
@@ -61,7 +61,7 @@ impl DataDir {
     /// # Errors
     ///
     /// When it cannot be written.
-    pub(super) fn write(&self, name: &str, content: &[u8]) -> io::Result<PathBuf> {
+    pub(crate) fn write(&self, name: &str, content: &[u8]) -> io::Result<PathBuf> {
         let path = self.path.join(name);
         if fs::read(&path).is_ok_and(|there| there == content) {
             return Ok(path);

@@ -27,7 +27,7 @@ enum State {
 
 /// The tasks of all children.
 #[derive(Debug)]
-pub(super) struct Supervisors(Vec<Handle>);
+pub(crate) struct Supervisors(Vec<Handle>);
 
 #[derive(Debug)]
 struct Handle {
@@ -39,7 +39,7 @@ struct Handle {
 
 impl Supervisors {
     /// Starts a task, and with it a child, for each service.
-    pub(super) fn start(specs: Vec<Spec>, environment: &Environment, drain: Duration) -> Self {
+    pub(crate) fn start(specs: Vec<Spec>, environment: &Environment, drain: Duration) -> Self {
         let start = |spec: Spec| {
             let (sender, state) = watch::channel(State::Starting);
             let stop = CancellationToken::new();
@@ -61,7 +61,7 @@ impl Supervisors {
     /// # Errors
     ///
     /// Of the first child that could not be started.
-    pub(super) async fn all_serving(&self) -> Result<Vec<Running>, Failure> {
+    pub(crate) async fn all_serving(&self) -> Result<Vec<Running>, Failure> {
         tokio::select! {
             failure = self.failed() => Err(failure),
             running = self.wait_for_serving() => Ok(running),
@@ -118,7 +118,7 @@ impl Supervisors {
     }
 
     /// Ends all children: first those that call others, so that what they have begun can be finished.
-    pub(super) async fn stop(&mut self) {
+    pub(crate) async fn stop(&mut self) {
         for front in [true, false] {
             let group = || self.0.iter().filter(|handle| handle.spec.is_front == front);
             group().for_each(|handle| handle.stop.cancel());

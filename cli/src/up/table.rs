@@ -13,10 +13,10 @@ use crate::ports;
 
 /// A service that serves.
 #[derive(Clone, Debug)]
-pub(super) struct Running {
-    pub(super) name: &'static str,
-    pub(super) address: SocketAddr,
-    pub(super) pid: u32,
+pub(crate) struct Running {
+    pub(crate) name: &'static str,
+    pub(crate) address: SocketAddr,
+    pub(crate) pid: u32,
 }
 
 /// What there is to tell.

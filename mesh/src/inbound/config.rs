@@ -93,6 +93,17 @@ pub struct InboundConfig {
     )]
     #[arg(value_parser = value_parser!(u32).range(1..=1_000_000))]
     pub max_streams_per_connection: u32,
+
+    /// For trying things out only: the share of the requests, in percent, that are refused with UNAVAILABLE before anything is done
+    #[arg(id = "inbound_fault_percent", long = "inbound-fault-percent", value_name = "PERCENT")]
+    #[arg(env = "GAMESHELF_INBOUND_FAULT_PERCENT", default_value_t = 0)]
+    #[arg(value_parser = value_parser!(u32).range(0..=100))]
+    pub fault_percent: u32,
+
+    /// The methods of which that share is refused, as Method or package.Service/Method [default: all]
+    #[arg(id = "inbound_fault_methods", long = "inbound-fault-methods", value_name = "NAMES")]
+    #[arg(env = "GAMESHELF_INBOUND_FAULT_METHODS", value_delimiter = ',')]
+    pub fault_methods: Vec<String>,
 }
 
 impl InboundConfig {
@@ -134,6 +145,8 @@ impl Default for InboundConfig {
             keepalive_interval_ms: 10_000,
             keepalive_timeout_ms: 5_000,
             max_streams_per_connection: 1_024,
+            fault_percent: 0,
+            fault_methods: Vec::new(),
         }
     }
 }
@@ -165,6 +178,7 @@ mod tests {
             "--inbound-max-in-flight=0",
             "--inbound-max-message-bytes=1",
             "--inbound-drain-timeout-ms=-1",
+            "--inbound-fault-percent=101",
             "--service-version=1.0",
         ] {
             assert!(Arguments::try_parse_from(["test", flag]).is_err(), "{flag}");

@@ -8,6 +8,7 @@ mod causal;
 mod cluster;
 mod drain;
 mod fallback;
+mod faults;
 mod limits;
 mod metrics;
 mod outages;

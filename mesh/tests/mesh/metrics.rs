@@ -105,7 +105,7 @@ async fn attempts_ejections_and_instances_are_counted_by_version() {
     // The call belongs to the version that has answered it.
     assert_eq!(values.get(&format!("rpc.client.call.duration {OLDER} echo")), Some(20));
     assert_eq!(values.get(&format!("rpc.client.call.duration {NEWER} echo")), None);
-    calls_are_measured_by_request(&values, &provider).await;
+    calls_are_measured_by_request(values, provider).await;
 }
 
 /// The meter provider is the process's, so that one test looks at all of it.

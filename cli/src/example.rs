@@ -1,0 +1,57 @@
+//! `gameshelf example`: what the mesh does for a service of several versions, seen while it does it.
+
+mod children;
+mod events;
+mod game_list;
+pub(crate) mod latest;
+mod load;
+mod log;
+mod seen;
+mod tickets;
+mod tried;
+
+use clap::Subcommand;
+use mesh::environment::Environment;
+
+use crate::clients::ClientOptions;
+use crate::exit::Failure;
+use crate::output::Output;
+use crate::services;
+
+/// The examples, and the services that they start.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Example {
+    Tickets(Box<tickets::Options>),
+    GameList(Box<game_list::Options>),
+    Latest(latest::Options),
+    /// Runs the service of tickets in one version
+    #[command(hide = true, mut_arg("listen", services::tickets_service_listen))]
+    TicketsService(Box<services::TicketsService>),
+    /// Runs the feed of the latest replies
+    #[command(hide = true, mut_arg("listen", services::tickets_feed_listen))]
+    TicketsFeed(Box<services::TicketsFeed>),
+}
+
+impl Example {
+    /// Where the services are that it calls; none where it starts them.
+    pub(crate) fn client(&self) -> Option<&ClientOptions> {
+        match self {
+            Self::Latest(options) => Some(&options.client),
+            Self::Tickets(_) | Self::GameList(_) | Self::TicketsService(_) | Self::TicketsFeed(_) => None,
+        }
+    }
+
+    /// Runs it to its end.
+    ///
+    /// # Errors
+    ///
+    /// When it could not be run, or did not show what it is to show.
+    pub(crate) async fn run(self, environment: &Environment, output: Output) -> Result<(), Failure> {
+        match self {
+            Self::Tickets(options) => tickets::run(*options, environment, output).await,
+            Self::GameList(options) => game_list::run(*options, environment, output).await,
+            // A service runs as the whole process; what calls those that run already is called elsewhere.
+            Self::Latest(_) | Self::TicketsService(_) | Self::TicketsFeed(_) => Ok(()),
+        }
+    }
+}
