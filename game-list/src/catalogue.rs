@@ -12,11 +12,12 @@ use mesh::file::{FileError, Watched};
 use tokio::sync::watch;
 use tokio_util::task::AbortOnDropHandle;
 
-use crate::config::CatalogConfig;
+use crate::config::{CatalogConfig, Config};
 use crate::purchase::Purchase;
 use crate::run::RunError;
 use crate::store::Store;
 use follow::{Followed, Follower};
+use metrics::Metrics;
 
 /// The catalogue as it is now. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -73,12 +74,14 @@ fn read(content: &[u8]) -> Result<Catalog, CatalogError> {
 /// Begins with the catalogue that was kept, and goes on asking purchase, until the handle is dropped.
 pub(crate) async fn follow(
     purchase: Purchase,
-    config: &CatalogConfig,
+    config: &Config,
     store: &Arc<Store>,
     environment: &Environment,
 ) -> Result<(Titles, AbortOnDropHandle<()>), RunError> {
-    let interval = Duration::from_millis(config.interval_ms);
-    let follower = Follower::new(purchase, Arc::clone(store), Arc::clone(&environment.clock)).await?;
+    let interval = Duration::from_millis(config.catalog.interval_ms);
+    let metrics = Metrics::new(&config.following.copy_name);
+    let follower =
+        Follower::new(purchase, Arc::clone(store), Arc::clone(&environment.clock), metrics).await?;
     let titles = Titles::Purchase(follower.followed());
     Ok((titles, AbortOnDropHandle::new(tokio::spawn(follower.run(interval)))))
 }

@@ -105,7 +105,7 @@ pub async fn run(
         (titles, None)
     } else {
         let purchase = purchase(&config, &environment).await?;
-        let (titles, following) = catalogue::follow(purchase, &config.catalog, &store, &environment).await?;
+        let (titles, following) = catalogue::follow(purchase, &config, &store, &environment).await?;
         (titles, Some(following))
     };
     let arbiter = dispatch(&config, &environment).await?;

@@ -44,6 +44,7 @@ impl Follower {
         purchase: Purchase,
         store: Arc<Store>,
         clock: Arc<dyn Clock>,
+        metrics: Metrics,
     ) -> Result<Self, StoreError> {
         let kept = match store.catalog().await {
             Err(StoreError::Corrupt) => {
@@ -59,7 +60,7 @@ impl Follower {
             store,
             clock,
             followed: watch::Sender::new(Followed { catalog: Arc::new(catalog), tried: false }),
-            metrics: Metrics::new(),
+            metrics,
             confirmed_unix_ms: on_disk.as_ref().map(|(_, confirmed)| *confirmed),
             kept: on_disk,
             trouble: None,

@@ -30,6 +30,7 @@ mod causality;
 mod check;
 mod follow;
 mod freshness;
+mod metrics;
 mod paging;
 mod purchase;
 mod rebuild;
