@@ -30,8 +30,15 @@ pub(super) struct Place {
 }
 
 impl Place {
-    /// The directory that was named, or one that is gone after a run that went well.
-    pub(super) async fn take(given: Option<&Path>) -> Result<Self, Failure> {
+    /// The directory that was named, or one that is gone after a run that went well. `database` is a file that a run makes: what
+    /// is seen is judged by what was done, so it begins with nothing.
+    pub(super) async fn take(given: Option<&Path>, database: &str) -> Result<Self, Failure> {
+        if let Some(used) = given.filter(|given| given.join(database).exists()) {
+            let message = format!("the data directory {} has the database of an earlier run", used.display());
+            return Err(Failure::new(Kind::BadInput, "DATA_DIR_USED", message)
+                .with("data_dir", used.display())
+                .hint("choose another one with --data-dir, or remove it"));
+        }
         let temporary = match given {
             Some(_) => None,
             None => Some(tempfile::Builder::new().prefix("gameshelf-example-").tempdir()?),

@@ -25,6 +25,8 @@ use crate::up::child::Spec;
 use reader::{Changes, Reader};
 
 const SAMPLE_OWNERSHIP: &[u8] = include_bytes!("../../../samples/ownership.csv");
+/// The arbiter's.
+const DATABASE: &str = "arbiter.sqlite";
 /// Of so many queries one more is made after the next major version has joined.
 const AFTER_JOIN: u64 = 10;
 
@@ -60,7 +62,7 @@ pub(crate) struct Options {
 ///
 /// When a process could not be started, or something was seen that must not be.
 pub(crate) async fn run(options: Options, environment: &Environment, output: Output) -> Result<(), Failure> {
-    let place = Place::take(options.data_dir.as_deref()).await?;
+    let place = Place::take(options.data_dir.as_deref(), DATABASE).await?;
     let mut children = Children::default();
     let shown = Box::pin(show(&options, &place, &mut children, environment, output));
     let done = children::until_told(shown).await;
@@ -126,7 +128,7 @@ async fn show(
 }
 
 fn arbiter(place: &Place, address: SocketAddr) -> io::Result<Spec> {
-    let options = vec![("--database-url", database(place, "arbiter.sqlite"))];
+    let options = vec![("--database-url", database(place, DATABASE))];
     place.spec("arbiter", address, &["arbiter"], options)
 }
 

@@ -21,6 +21,7 @@ use crate::up::child::Spec;
 use desk::Desk;
 use verdict::Seen;
 
+const DATABASE: &str = "tickets.sqlite";
 /// Of so many queries one more is made after the next major version has joined.
 const AFTER_JOIN: u64 = 10;
 
@@ -65,7 +66,7 @@ pub(crate) struct Options {
 ///
 /// When a process could not be started, or something was seen that must not be.
 pub(crate) async fn run(options: Options, environment: &Environment, output: Output) -> Result<(), Failure> {
-    let place = Place::take(options.data_dir.as_deref()).await?;
+    let place = Place::take(options.data_dir.as_deref(), DATABASE).await?;
     let mut children = Children::default();
     let shown = Box::pin(show(&options, &place, &mut children, environment, output));
     let done = children::until_told(shown).await;
@@ -153,7 +154,7 @@ fn tickets(
         ("--build", version.into()),
         // Whatever the environment says of services.
         ("--service-version", version.into()),
-        ("--database-file", place.path().join("tickets.sqlite").into_os_string()),
+        ("--database-file", place.path().join(DATABASE).into_os_string()),
         ("--inbound-fault-percent", fault_percent.to_string().into()),
         ("--inbound-fault-methods", "Query".into()),
     ];

@@ -7,7 +7,8 @@ use crate::harness::{Mesh, Process, run, wait_until};
 /// Runs an example to its end: every line that it told.
 fn example(arguments: &[&str]) -> Vec<Value> {
     let done = run(&[&["example", "--output", "json"], arguments].concat());
-    assert_eq!(done.code, 0, "{}", done.stderr);
+    let failures = done.stdout.lines().filter(|line| line.contains("failure")).collect::<Vec<_>>().join("\n");
+    assert_eq!(done.code, 0, "{}\n{failures}", done.stderr);
     done.stdout.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
 }
 
@@ -85,6 +86,10 @@ fn an_example_that_is_ended_early_says_so_and_leaves_its_logs() {
     );
     let log = std::fs::read_to_string(data_dir.path().join("logs/tickets-1.0.1.log")).unwrap();
     assert!(log.contains("FAULTS ARE INJECTED"), "{log}");
+    // What is there from before would be counted too: it says so instead.
+    let again =
+        run(&["example", "tickets", "--output", "json", "--data-dir", data_dir.path().to_str().unwrap()]);
+    assert_eq!(again.error(5)["reason"], "DATA_DIR_USED");
 }
 
 #[test]
