@@ -7,11 +7,15 @@ use std::collections::HashMap;
 use std::fmt;
 use std::time::Duration;
 
+use tonic::metadata::MetadataValue;
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt};
 
 /// The domain of every [`Reason`] in `google.rpc.ErrorInfo`.
 pub const DOMAIN: &str = "gameshelf";
+
+/// By which gRPC's retry design (A6) tells when to come again.
+const PUSHBACK: &str = "grpc-retry-pushback-ms";
 
 macro_rules! reasons {
     ($($(#[doc = $documentation:literal])+ $name:ident = $text:literal, $code:ident;)+) => {
@@ -116,6 +120,14 @@ reasons! {
     Internal = "INTERNAL", Internal;
 }
 
+impl Reason {
+    /// Whether whoever refuses is well: it has no room, or not the role, or nothing as fresh, for a while. Callers that stop calling
+    /// what fails must not stop for that.
+    fn says_only_not_now(self) -> bool {
+        matches!(self, Self::QueueFull | Self::TooManyWatchers | Self::NotLeader | Self::FreshnessUnavailable)
+    }
+}
+
 impl fmt::Display for Reason {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str(self.as_str())
@@ -126,6 +138,7 @@ impl fmt::Display for Reason {
 #[derive(Debug)]
 pub struct ErrorBuilder {
     reason: Reason,
+    retry_after: Option<Duration>,
     message: String,
     metadata: HashMap<String, String>,
     details: ErrorDetails,
@@ -135,7 +148,13 @@ impl ErrorBuilder {
     /// An error with a message for people.
     #[must_use]
     pub fn new(reason: Reason, message: impl Into<String>) -> Self {
-        Self { reason, message: message.into(), metadata: HashMap::new(), details: ErrorDetails::new() }
+        Self {
+            reason,
+            retry_after: None,
+            message: message.into(),
+            metadata: HashMap::new(),
+            details: ErrorDetails::new(),
+        }
     }
 
     /// Adds a value to the metadata of `ErrorInfo`. Keys are lowerCamelCase or `snake_case`, and at most 64 bytes.
@@ -145,10 +164,12 @@ impl ErrorBuilder {
         self
     }
 
-    /// Says when a retry is worth while.
+    /// Says when a retry is worth while: in `RetryInfo`, and where the refusal says no more than that it is not now, also by
+    /// gRPC's own means, which every client understands.
     #[must_use]
     pub fn retry_after(mut self, delay: Duration) -> Self {
         self.details.set_retry_info(Some(delay));
+        self.retry_after = Some(delay);
         self
     }
 
@@ -170,7 +191,13 @@ impl ErrorBuilder {
     #[must_use]
     pub fn build(mut self) -> Status {
         self.details.set_error_info(self.reason.as_str(), DOMAIN, self.metadata);
-        Status::with_error_details(self.reason.code(), self.message, self.details)
+        let mut status = Status::with_error_details(self.reason.code(), self.message, self.details);
+        if let Some(delay) = self.retry_after.filter(|_| self.reason.says_only_not_now()) {
+            // Its format has 32 bits with a sign, where a negative number means never.
+            let delay_ms = i32::try_from(delay.as_millis()).unwrap_or(i32::MAX);
+            status.metadata_mut().insert(PUSHBACK, MetadataValue::from(delay_ms));
+        }
+        status
     }
 }
 
@@ -202,6 +229,21 @@ mod tests {
             assert_eq!(reason_of(&status), Some(*reason));
             assert_eq!(metadata_of(&status, "revision").as_deref(), Some("7"));
         }
+    }
+
+    #[test]
+    fn a_refusal_that_says_only_not_now_says_when_by_the_means_of_grpc_too() {
+        for reason in Reason::ALL {
+            let status = ErrorBuilder::new(*reason, "no").retry_after(Duration::from_millis(50)).build();
+            assert!(status.get_details_retry_info().is_some());
+            let pushback =
+                status.metadata().get("grpc-retry-pushback-ms").map(|value| value.to_str().unwrap());
+            assert_eq!(pushback, reason.says_only_not_now().then_some("50"), "{reason}");
+            let without = ErrorBuilder::new(*reason, "no").build();
+            assert!(!without.metadata().contains_key("grpc-retry-pushback-ms"), "{reason}");
+        }
+        let long = ErrorBuilder::new(Reason::QueueFull, "no").retry_after(Duration::MAX).build();
+        assert_eq!(long.metadata().get("grpc-retry-pushback-ms").unwrap(), "2147483647");
     }
 
     #[test]

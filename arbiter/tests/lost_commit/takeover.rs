@@ -188,6 +188,7 @@ async fn an_arbiter_that_cannot_renew_its_lease_reads_strongly_only_inside_it() 
 
     let refused = list(&mut client, None).await.unwrap_err();
     assert_eq!(reason_of(&refused), Some(Reason::NotLeader), "{refused}");
+    assert_eq!(refused.metadata().get("grpc-retry-pushback-ms").unwrap(), "500", "and when to come again");
     let any = list(&mut client, Some(Requirement::Any(Any {}))).await.unwrap();
     let age = Duration::try_from(any.age.expect("its age is told")).unwrap();
     assert!(any.degraded && age >= Duration::from_secs(1), "{age:?}");

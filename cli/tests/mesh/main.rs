@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a helper that panics fails the test, which is what it should do")]
 
 mod bad_input;
+mod causality;
 mod checking;
 mod commits;
 mod copies;

@@ -343,7 +343,9 @@ impl ArbiterService for Shared {
         }
         let mut next = self.world().next(position, &asked);
         if matches!(next, None | Some((Event::Bookmark(_), _))) && request.wait.is_some() {
-            let _ = tokio::time::timeout(IDLE, changed.changed()).await;
+            let wait = request.wait.filter(|_| self.world().waits).and_then(|wait| wait.try_into().ok());
+            let waited = tokio::time::timeout(wait.unwrap_or(IDLE), changed.changed()).await;
+            self.world().waited += usize::from(waited.is_err());
             next = self.world().next(position, &asked);
         }
         let (event, to) = next.unwrap_or_else(|| held(position));

@@ -42,6 +42,10 @@ pub(crate) struct World {
     pub(crate) watched: Vec<Start>,
     /// How many of them were polled.
     pub(crate) polled: usize,
+    /// Polls without news wait as long as they are asked to.
+    pub(crate) waits: bool,
+    /// How many polls waited in vain.
+    pub(crate) waited: usize,
     /// Which parts were asked for: the revision, and the partitions.
     pub(crate) parts: Vec<(u64, Vec<u32>)>,
     /// Parts are refused.
@@ -92,6 +96,8 @@ impl World {
             cuts: VecDeque::new(),
             watched: vec![],
             polled: 0,
+            waits: false,
+            waited: 0,
             parts: vec![],
             refuses_parts: false,
             reports: vec![],

@@ -152,3 +152,21 @@ on_both_ways! {
         game_list.stop().await;
     }
 }
+
+#[tokio::test]
+async fn a_poll_that_waits_longer_than_other_calls_may_take_is_no_outage() {
+    let directory = tempdir().unwrap();
+    let arbiter = FakeArbiter::start();
+    arbiter.set(|world| world.waits = true);
+    let flags = ["--follow=poll", "--poll-wait-ms=600", "--dispatch-attempt-timeout-ms=300"];
+    let game_list = GameList::start(directory.path(), &arbiter, &flags).await;
+    game_list.shows(arbiter.grant("me", "a")).await;
+    let polled = arbiter.world().polled;
+    let waited = arbiter.world().waited;
+    eventually("polls have waited in vain", || {
+        arbiter.world().waited > waited + 1 || arbiter.world().polled > polled
+    })
+    .await;
+    assert_eq!(arbiter.world().polled, polled, "it goes on from where it was");
+    game_list.stop().await;
+}

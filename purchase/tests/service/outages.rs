@@ -6,6 +6,7 @@ use gameshelf::errors::{Reason, metadata_of, reason_of};
 use gameshelf::proto::payment::v1::State;
 use gameshelf::proto::purchase::v1::{BuyRequest, OrderState};
 use mesh::deadline;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tonic::{Code, Status};
 use tonic_types::StatusExt;
@@ -170,4 +171,26 @@ async fn connections_that_the_database_closes_are_replaced() {
         shop.stop().await.unwrap();
     })
     .await;
+}
+
+#[tokio::test]
+async fn a_step_that_takes_longer_than_other_calls_may_is_waited_for() {
+    let world = World::new(&[SHORT_WAIT, "--dispatch-attempt-timeout-ms=100"]).await;
+    let shop = world.open().await;
+    for step in ["authorize", "grant", "capture"] {
+        let release = CancellationToken::new();
+        world.script.next(step, Fault::Hold(release.clone()));
+        let request = BuyRequest { customer_id: step.to_owned(), ..purchase("paid", "approve") };
+        let order = shop.bought(&request).await;
+        eventually("the step is taken", async || world.script.calls().last() == Some(&step)).await;
+        let taken = world.script.calls().len();
+        let begun = Instant::now();
+        eventually("another call would have been given up", async || {
+            begun.elapsed() > Duration::from_millis(400) || world.script.calls().len() > taken
+        })
+        .await;
+        assert_eq!(world.script.calls().len(), taken, "{step} is under way");
+        release.cancel();
+        shop.until(&order.order_id, OrderState::Completed).await;
+    }
 }

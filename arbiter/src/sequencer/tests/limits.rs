@@ -183,6 +183,7 @@ async fn the_sizes_of_the_queue_are_told() {
         assert_eq!((status.code(), reason_of(&status)), (Code::Unavailable, Some(ErrorReason::QueueFull)));
         assert_eq!(metadata_of(&status, name).as_deref(), Some(limit));
         assert!(status.get_details_retry_info().is_some());
+        assert_eq!(status.metadata().get("grpc-retry-pushback-ms").unwrap(), "50");
         (0..2).for_each(|_| store.release_commit());
         assert!(first.await.unwrap().is_ok() && second.await.unwrap().is_ok());
         assert_eq!(running.hub.head(), before + 2, "nothing of the third one was enqueued");
