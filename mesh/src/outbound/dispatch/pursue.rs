@@ -187,8 +187,9 @@ impl Course<'_> {
         let known = self.shared.instances.known().unwrap_or_else(|| Arc::from([]));
         let is_out = |other| self.passed_over.iter().any(|(passed, _)| Arc::ptr_eq(passed, other));
         let others = known.iter().filter(|other| !Arc::ptr_eq(other, instance) && !is_out(other));
+        let now = self.shared.environment.clock.monotonic();
         others
-            .filter_map(|other| other.available())
+            .filter_map(|other| other.available(now))
             .any(|(version, ..)| self.shared.requirement.is_met_by(&version))
     }
 
