@@ -116,17 +116,30 @@ impl<'a> Endpoints<'a> {
     }
 }
 
-/// So many addresses on this machine that nobody uses now.
-pub(super) fn free_addresses<const COUNT: usize>() -> io::Result<[SocketAddr; COUNT]> {
-    let mut addresses = [SocketAddr::from((Ipv4Addr::LOCALHOST, 0)); COUNT];
-    // All are held until the last is found, or the same one would be found again.
-    let mut held = Vec::with_capacity(COUNT);
-    for address in &mut addresses {
-        let listener = TcpListener::bind(*address)?;
-        *address = listener.local_addr()?;
-        held.push(listener);
-    }
-    Ok(addresses)
+/// Ports below those that the system gives to clients, and above those that are chosen for a mesh.
+const PORTS: std::ops::Range<u16> = 30_000..32_700;
+
+/// So many addresses on this machine that nobody uses now. Where to look first depends on the process, so that examples that start at
+/// the same time do not find the same ones.
+pub(super) fn free_addresses<const COUNT: usize>() -> Result<[SocketAddr; COUNT], Failure> {
+    let size = u16::try_from(COUNT).unwrap_or(u16::MAX);
+    let blocks = u32::from((PORTS.end - PORTS.start) / size);
+    let at = |block: u32| {
+        let base = PORTS.start + u16::try_from(block % blocks).unwrap_or_default() * size;
+        let mut ports = base..;
+        [(); COUNT].map(|()| SocketAddr::from((Ipv4Addr::LOCALHOST, ports.next().unwrap_or(base))))
+    };
+    let first = std::process::id();
+    let found = (0..blocks).map(|step| at(first.wrapping_add(step))).find(|addresses| {
+        // All are held until the last is tried.
+        let held: Vec<_> = addresses.iter().map(TcpListener::bind).collect();
+        held.iter().all(Result::is_ok)
+    });
+    found.ok_or_else(|| {
+        let message =
+            format!("there are no {COUNT} free ports in a row from {} to {}", PORTS.start, PORTS.end - 1);
+        Failure::new(Kind::Unavailable, "PORTS", message)
+    })
 }
 
 /// All processes of an example.

@@ -1,5 +1,6 @@
 //! The feed as a process of its own, beside versions that are killed.
 
+use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use mesh::environment::Environment;
@@ -9,11 +10,11 @@ use tickets::proto::replyfeed::v1::{LatestRequest, LatestResponse};
 use tickets::proto::tickets::v1::ticket_service_client::TicketServiceClient;
 use tickets::proto::tickets::v1::{AddReplyRequest, GetServedRequest};
 
-use crate::harness::{Process, gameshelf};
+use crate::harness::{Process, free_port_base, gameshelf};
 use crate::instances::{Cluster, PATIENCE};
 
 /// What the feed says, once it has come so far.
-async fn at(address: std::net::SocketAddr, position: u64) -> LatestResponse {
+async fn at(address: SocketAddr, position: u64) -> LatestResponse {
     let config = OutboundConfig { timeout_ms: 20_000, attempts: 20, ..OutboundConfig::default() };
     let outbound = Outbound::new("reply-feed", &address.into(), &config, &Environment::system());
     let mut client = FeedServiceClient::new(outbound.calls());
@@ -45,10 +46,7 @@ async fn subscribed(cluster: &Cluster) -> usize {
 #[tokio::test]
 async fn the_feed_resumes_without_gap_or_double_after_the_instance_it_streams_from_is_killed() {
     let mut cluster = Cluster::start(&["1.0.1", "1.0.0"], &DispatchConfig::default()).await;
-    let address = {
-        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-        listener.local_addr().unwrap()
-    };
+    let address = SocketAddr::from((Ipv4Addr::LOCALHOST, free_port_base()));
     let mut command = gameshelf();
     command.args(["example", "tickets-feed", "--bind-wait-ms", "10000", "--listen", &address.to_string()]);
     let addresses: Vec<_> = cluster.addresses().iter().map(ToString::to_string).collect();

@@ -1,6 +1,6 @@
 //! Several instances of one service, each a process of its own, which are killed, stopped and restarted under load: no call fails.
 
-use std::net::{SocketAddr, TcpListener};
+use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -18,7 +18,7 @@ use tokio::task::JoinHandle;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::harness::{Process, gameshelf, is_running, signal};
+use crate::harness::{Process, free_port_base, gameshelf, is_running, signal};
 
 /// A wait this long has failed.
 pub(crate) const PATIENCE: Duration = Duration::from_mins(1);
@@ -46,9 +46,12 @@ impl Cluster {
     pub(crate) async fn start(versions: &[&'static str], config: &DispatchConfig) -> Self {
         let turn = TURN.lock().await;
         let directory = tempfile::tempdir().unwrap();
-        let held: Vec<_> = versions.iter().map(|_| TcpListener::bind("127.0.0.1:0").unwrap()).collect();
-        let addresses: Vec<_> = held.iter().map(|listener| listener.local_addr().unwrap()).collect();
-        drop(held);
+        let ports = free_port_base()..;
+        let addresses: Vec<_> = versions
+            .iter()
+            .zip(ports)
+            .map(|(_, port)| SocketAddr::from((Ipv4Addr::LOCALHOST, port)))
+            .collect();
         let list = StaticList::new(addresses.iter().map(|address| (*address).into()));
         let environment = Environment::system();
         let dispatch = Dispatch::new("tickets", &"^1.0".parse().unwrap(), &list, config, &environment);

@@ -76,13 +76,21 @@ fn count(counter: &AtomicU64) {
     counter.fetch_add(1, Ordering::Relaxed);
 }
 
+/// Does a write to its end, also where the caller has gone: a transaction that is left in its middle would hold the lock of the
+/// file, for which the writers of all instances wait.
+async fn whole<T: Send + 'static>(write: impl Future<Output = T> + Send + 'static) -> Result<T, Status> {
+    tokio::spawn(write).await.map_err(|_| errors::stopping())
+}
+
 #[tonic::async_trait]
 impl TicketService for Service {
     async fn add(&self, request: Request<v1::AddRequest>) -> Result<Response<v1::AddResponse>, Status> {
         count(&self.served.adds);
         let new = wire::new_ticket(request.into_inner(), self.limits.text_max_bytes)?;
-        let added = self.store.add_ticket(new.request_id, &new.title, new.priority).await;
-        let added = added.map_err(|error| errors::write(&error, &new.request_id.to_string(), 0))?;
+        let (store, id) = (Arc::clone(&self.store), new.request_id.to_string());
+        let added =
+            whole(async move { store.add_ticket(new.request_id, &new.title, new.priority).await }).await?;
+        let added = added.map_err(|error| errors::write(&error, &id, 0))?;
         let ticket = Some(wire::ticket(added.what));
         Ok(Response::new(v1::AddResponse { ticket, replayed: added.replayed }))
     }
@@ -104,9 +112,9 @@ impl TicketService for Service {
     ) -> Result<Response<v1::AddReplyResponse>, Status> {
         count(&self.served.replies);
         let new = wire::new_reply(request.into_inner(), self.limits.text_max_bytes)?;
-        let added = self.store.add_reply(new.request_id, new.ticket_id, &new.author, &new.text).await;
-        let added =
-            added.map_err(|error| errors::write(&error, &new.request_id.to_string(), new.ticket_id))?;
+        let (store, id, ticket_id) = (Arc::clone(&self.store), new.request_id.to_string(), new.ticket_id);
+        let write = async move { store.add_reply(new.request_id, ticket_id, &new.author, &new.text).await };
+        let added = whole(write).await?.map_err(|error| errors::write(&error, &id, ticket_id))?;
         self.news.tell(added.what.position);
         let reply = Some(wire::reply(added.what));
         Ok(Response::new(v1::AddReplyResponse { reply, replayed: added.replayed }))
