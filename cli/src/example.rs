@@ -12,6 +12,7 @@ mod tried;
 
 use clap::Subcommand;
 use mesh::environment::Environment;
+use mesh::outbound::DispatchConfig;
 
 use crate::clients::ClientOptions;
 use crate::exit::Failure;
@@ -30,6 +31,12 @@ pub(crate) enum Example {
     /// Runs the feed of the latest replies
     #[command(hide = true, mut_arg("listen", services::tickets_feed_listen))]
     TicketsFeed(Box<services::TicketsFeed>),
+}
+
+/// How the examples call: an instance that is slow, as on a busy machine, is waited for as long as the caller waits. The last one that
+/// is left has no other to go on to, and what is shown is what becomes of refusals.
+fn patient(config: &DispatchConfig) -> DispatchConfig {
+    DispatchConfig { attempt_timeout_ms: config.outbound.timeout_ms, ..config.clone() }
 }
 
 impl Example {

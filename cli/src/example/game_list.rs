@@ -15,9 +15,9 @@ use serde_json::json;
 use tokio::process::Command;
 
 use super::children::{self, Children, Endpoints, Place, free_addresses};
-use super::load;
 use super::log::Log;
 use super::seen::{self, WAIT, not_shown, wait_for};
+use super::{load, patient};
 use crate::exit::{Failure, Kind};
 use crate::output::Output;
 use crate::up::SAMPLE_CATALOG;
@@ -92,7 +92,8 @@ async fn show(
     log.say(&format!("the arbiter at {arbiter}, game-list 1.0.0 at {older} and 1.0.1 at {newer} serve"));
 
     let endpoints = Endpoints::write(place, "game-list.endpoints", &[older, newer])?;
-    let mut reader = Reader::open(&options.dispatch, &endpoints, arbiter, queries, environment).await?;
+    let mut reader =
+        Reader::open(&patient(&options.dispatch), &endpoints, arbiter, queries, environment).await?;
     wait_for(reader.game_list(), &["1.0.0", "1.0.1"]).await?;
     reader.look_up(SAMPLE_OWNERSHIP).await?;
     let mut changes = Changes::follow(&reader, &log).await?;

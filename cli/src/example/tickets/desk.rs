@@ -16,6 +16,7 @@ use tonic::Status;
 use super::Options;
 use crate::example::children::Endpoints;
 use crate::example::load::Answer;
+use crate::example::patient;
 use crate::exit::{Failure, Kind};
 
 /// The name that the mesh knows the service by.
@@ -41,7 +42,7 @@ impl<'a> Desk<'a> {
         environment: &Environment,
     ) -> Result<Self, Failure> {
         let defect = |error: &dyn std::fmt::Display| Failure::new(Kind::Defect, "EXAMPLE", error.to_string());
-        let config = &options.dispatch;
+        let config = &patient(&options.dispatch);
         let found = endpoints.source().open(&config.discovery, environment).await;
         let found = found.map_err(|error| defect(&error))?;
         let range = RANGE.parse().map_err(|error| defect(&error))?;

@@ -50,12 +50,11 @@ pub(super) struct Call {
 }
 
 impl Call {
-    /// Sends the call to the instance that it was begun with. `previous` is how often it was sent before; `own` is the
-    /// attempt's timeout.
-    pub(super) async fn attempt(&self, in_flight: InFlight, previous: u32, own: Duration) -> Outcome {
+    /// Sends the call to the instance that it was begun with. `previous` is how often it was sent before.
+    pub(super) async fn attempt(&self, in_flight: InFlight, previous: u32) -> Outcome {
         let left = self.left().unwrap_or(Duration::MAX);
-        let limit = own.min(left);
-        let is_own = own < left;
+        let limit = self.attempt_timeout.min(left);
+        let is_own = self.attempt_timeout < left;
         let request = self.request(previous, limit);
         let transport = in_flight.instance.transport.clone();
         let result = timeout(limit, self.exchange(transport, request)).await;
@@ -65,14 +64,10 @@ impl Call {
         outcome.ejects = match outcome.verdict.cause {
             Some(Cause::Unavailable) if outcome.verdict.is_shed => in_flight.end(Effect::Refused),
             Some(Cause::Unavailable | Cause::TimedOut) => in_flight.end(Effect::Failed),
+            // The caller's time was over, which need not be the instance's fault.
             None if !is_own && is_timeout(&outcome.answer) => {
-                if in_flight.elapsed() + TIMER_TOLERANCE >= self.attempt_timeout {
-                    in_flight.end(Effect::Failed)
-                } else {
-                    // The caller's time was over, which need not be the instance's fault.
-                    drop(in_flight);
-                    false
-                }
+                drop(in_flight);
+                false
             }
             _ => in_flight.end(Effect::Succeeded),
         };

@@ -155,8 +155,7 @@ impl Course<'_> {
 
     async fn send(&mut self, in_flight: InFlight, version: &Version) -> Outcome {
         let instance = in_flight.instance.clone();
-        let own = self.own_timeout(&instance);
-        let outcome = self.call.attempt(in_flight, self.sent, own).await;
+        let outcome = self.call.attempt(in_flight, self.sent).await;
         self.sent += 1;
         self.tried.asked(&instance, version, outcome.name);
         let repeats = self
@@ -171,26 +170,6 @@ impl Course<'_> {
             self.passed_over.push((instance, cause));
         }
         outcome
-    }
-
-    /// The time of an attempt. It is there so that the call can go on elsewhere: where it cannot, who is slow is waited for as long
-    /// as the caller waits. A method that is sent only once keeps to the time that was set for it.
-    fn own_timeout(&self, instance: &Arc<Instance>) -> Duration {
-        let has_end = self.call.deadline.is_some();
-        if has_end && self.policy.attempts > 1 && !self.has_another_than(instance) {
-            return Duration::MAX;
-        }
-        self.call.attempt_timeout
-    }
-
-    fn has_another_than(&self, instance: &Arc<Instance>) -> bool {
-        let known = self.shared.instances.known().unwrap_or_else(|| Arc::from([]));
-        let is_out = |other| self.passed_over.iter().any(|(passed, _)| Arc::ptr_eq(passed, other));
-        let others = known.iter().filter(|other| !Arc::ptr_eq(other, instance) && !is_out(other));
-        let now = self.shared.environment.clock.monotonic();
-        others
-            .filter_map(|other| other.available(now))
-            .any(|(version, ..)| self.shared.requirement.is_met_by(&version))
     }
 
     fn nobody(&mut self) -> Outcome {
