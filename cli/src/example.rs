@@ -10,7 +10,9 @@ mod seen;
 mod tickets;
 mod tried;
 
-use clap::Subcommand;
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand};
 use mesh::environment::Environment;
 use mesh::outbound::DispatchConfig;
 
@@ -33,10 +35,34 @@ pub(crate) enum Example {
     TicketsFeed(Box<services::TicketsFeed>),
 }
 
-/// How the examples call: an instance that is slow, as on a busy machine, is waited for as long as the caller waits. The last one that
-/// is left has no other to go on to, and what is shown is what becomes of refusals.
-fn patient(config: &DispatchConfig) -> DispatchConfig {
-    DispatchConfig { attempt_timeout_ms: config.outbound.timeout_ms, ..config.clone() }
+/// What the examples of two versions have in common.
+#[derive(Args, Debug)]
+struct Trial {
+    /// Queries to make
+    #[arg(long, value_name = "N", default_value_t = 10_000)]
+    #[arg(value_parser = clap::value_parser!(u32).range(1..=100_000_000))]
+    queries: u32,
+    /// The share of the queries, in percent, that 1.0.1 refuses
+    #[arg(long, value_name = "PERCENT", default_value_t = 30)]
+    #[arg(value_parser = clap::value_parser!(u32).range(0..=100))]
+    fault_percent: u32,
+    /// Queries at once
+    #[arg(long, value_name = "N", default_value_t = 16)]
+    #[arg(value_parser = clap::value_parser!(u32).range(1..=256))]
+    in_flight: u32,
+    /// Where databases and logs are kept [default: a directory that is taken away when all went well]
+    #[arg(long, value_name = "DIRECTORY")]
+    data_dir: Option<PathBuf>,
+    #[command(flatten)]
+    dispatch: DispatchConfig,
+}
+
+impl Trial {
+    /// How the examples call: an instance that is slow, as on a busy machine, is waited for as long as the caller waits. The last one
+    /// that is left has no other to go on to, and what is shown is what becomes of refusals.
+    fn dispatch(&self) -> DispatchConfig {
+        DispatchConfig { attempt_timeout_ms: self.dispatch.outbound.timeout_ms, ..self.dispatch.clone() }
+    }
 }
 
 impl Example {

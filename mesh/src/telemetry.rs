@@ -6,6 +6,7 @@
 //! is recorded and nothing is exported. Logs go to standard error: `RUST_LOG` filters, `GAMESHELF_LOG_FORMAT` is `text` or
 //! `json`.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use opentelemetry::global;
@@ -35,6 +36,14 @@ const FLUSH_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// Libraries whose spans would stand between ours, or would trace the exporter itself.
 const QUIET: [&str; 6] = ["h2", "hyper", "hyper_util", "tower", "tonic", "opentelemetry"];
+
+/// Whether nobody reads the metrics of this process; where telemetry was set up elsewhere, in a test say, somebody may.
+static UNMEASURED: AtomicBool = AtomicBool::new(false);
+
+/// Whether it is worth putting together what a measurement of one call is told with.
+pub(crate) fn is_measured() -> bool {
+    !UNMEASURED.load(Ordering::Relaxed)
+}
 
 /// Why telemetry could not be set up.
 #[derive(Debug, thiserror::Error)]
@@ -75,8 +84,9 @@ pub fn init(service_name: &'static str) -> Result<Telemetry, TelemetryError> {
     if let Some(provider) = &traces {
         global::set_tracer_provider(provider.clone());
     }
-    if let Some(provider) = &metrics {
-        global::set_meter_provider(provider.clone());
+    match &metrics {
+        Some(provider) => global::set_meter_provider(provider.clone()),
+        None => UNMEASURED.store(true, Ordering::Relaxed),
     }
     sampling::seen_by(Viewers { log: log_shows_calls(), traces: traces.is_some() });
     let log = tracing_subscriber::registry().with(log_layer());

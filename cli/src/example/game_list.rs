@@ -5,19 +5,18 @@ mod reader;
 use std::ffi::OsString;
 use std::io;
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Stdio;
 
 use clap::Args;
 use mesh::environment::Environment;
-use mesh::outbound::DispatchConfig;
 use serde_json::json;
 use tokio::process::Command;
 
 use super::children::{self, Children, Endpoints, Place, free_addresses};
 use super::log::Log;
 use super::seen::{self, WAIT, not_shown, wait_for};
-use super::{load, patient};
+use super::{Trial, load};
 use crate::exit::{Failure, Kind};
 use crate::output::Output;
 use crate::up::SAMPLE_CATALOG;
@@ -37,23 +36,8 @@ const AFTER_JOIN: u64 = 10;
 /// events on a stream of the same service; then 2.0.0 joins, and gets nothing. Each fallback and each event is told.
 #[derive(Args, Debug)]
 pub(crate) struct Options {
-    /// Queries to make
-    #[arg(long, value_name = "N", default_value_t = 10_000)]
-    #[arg(value_parser = clap::value_parser!(u32).range(1..=100_000_000))]
-    queries: u32,
-    /// The share of the queries, in percent, that 1.0.1 refuses
-    #[arg(long, value_name = "PERCENT", default_value_t = 30)]
-    #[arg(value_parser = clap::value_parser!(u32).range(0..=100))]
-    fault_percent: u32,
-    /// Queries at once
-    #[arg(long, value_name = "N", default_value_t = 16)]
-    #[arg(value_parser = clap::value_parser!(u32).range(1..=256))]
-    in_flight: u32,
-    /// Where databases and logs are kept [default: a directory that is taken away when all went well]
-    #[arg(long, value_name = "DIRECTORY")]
-    data_dir: Option<PathBuf>,
     #[command(flatten)]
-    dispatch: DispatchConfig,
+    trial: Trial,
 }
 
 /// Runs the example.
@@ -62,7 +46,7 @@ pub(crate) struct Options {
 ///
 /// When a process could not be started, or something was seen that must not be.
 pub(crate) async fn run(options: Options, environment: &Environment, output: Output) -> Result<(), Failure> {
-    let place = Place::take(options.data_dir.as_deref(), DATABASE).await?;
+    let place = Place::take(options.trial.data_dir.as_deref(), DATABASE).await?;
     let mut children = Children::default();
     let shown = Box::pin(show(&options, &place, &mut children, environment, output));
     let done = children::until_told(shown).await;
@@ -77,7 +61,7 @@ async fn show(
     environment: &Environment,
     output: Output,
 ) -> Result<(), Failure> {
-    let queries = u64::from(options.queries);
+    let queries = u64::from(options.trial.queries);
     let further = (queries / AFTER_JOIN).max(1);
     let log = Log::new(output, queries + further);
     let [arbiter, older, newer, next] = free_addresses()?;
@@ -87,17 +71,18 @@ async fn show(
     };
     children.start(vec![self::arbiter(place, arbiter)?], environment).await?;
     import(place, &arbiter, &catalog).await?;
-    let versions = vec![game_list("1.0.0", older, 0)?, game_list("1.0.1", newer, options.fault_percent)?];
+    let versions =
+        vec![game_list("1.0.0", older, 0)?, game_list("1.0.1", newer, options.trial.fault_percent)?];
     children.start(versions, environment).await?;
     log.say(&format!("the arbiter at {arbiter}, game-list 1.0.0 at {older} and 1.0.1 at {newer} serve"));
 
     let endpoints = Endpoints::write(place, "game-list.endpoints", &[older, newer])?;
     let mut reader =
-        Reader::open(&patient(&options.dispatch), &endpoints, arbiter, queries, environment).await?;
+        Reader::open(&options.trial.dispatch(), &endpoints, arbiter, queries, environment).await?;
     wait_for(reader.game_list(), &["1.0.0", "1.0.1"]).await?;
     reader.look_up(SAMPLE_OWNERSHIP).await?;
     let mut changes = Changes::follow(&reader, &log).await?;
-    let tally = load::load(1..=queries, options.in_flight, &log, |number| reader.ask(number)).await?;
+    let tally = load::load(1..=queries, options.trial.in_flight, &log, |number| reader.ask(number)).await?;
 
     children.start(vec![game_list("2.0.0", next, 0)?], environment).await?;
     endpoints.replace(&[older, newer, next])?;
@@ -105,7 +90,7 @@ async fn show(
     log.say("2.0.0 has joined and serves");
     let quiet = log.for_people();
     let numbers = queries + 1..=queries + further;
-    let joined = load::load(numbers, options.in_flight, &quiet, |number| reader.query(number)).await?;
+    let joined = load::load(numbers, options.trial.in_flight, &quiet, |number| reader.query(number)).await?;
     log.done();
 
     let asked = joined.asked("2.0.0");

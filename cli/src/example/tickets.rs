@@ -4,12 +4,11 @@ mod desk;
 mod verdict;
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
 
 use clap::Args;
 use mesh::environment::Environment;
-use mesh::outbound::DispatchConfig;
 
+use super::Trial;
 use super::children::{self, Children, Endpoints, Place, free_addresses};
 use super::events::Events;
 use super::load::{self, Tally};
@@ -33,14 +32,6 @@ const AFTER_JOIN: u64 = 10;
 /// query failed, each reply was one event, and 2.0.0 was asked nothing.
 #[derive(Args, Debug)]
 pub(crate) struct Options {
-    /// Queries to make
-    #[arg(long, value_name = "N", default_value_t = 10_000)]
-    #[arg(value_parser = clap::value_parser!(u32).range(1..=100_000_000))]
-    queries: u32,
-    /// The share of the queries, in percent, that 1.0.1 refuses
-    #[arg(long, value_name = "PERCENT", default_value_t = 30)]
-    #[arg(value_parser = clap::value_parser!(u32).range(0..=100))]
-    fault_percent: u32,
     /// Tickets, each with a reply, that there are before the queries
     #[arg(long, value_name = "N", default_value_t = 20)]
     #[arg(value_parser = clap::value_parser!(u32).range(1..=100_000))]
@@ -49,15 +40,8 @@ pub(crate) struct Options {
     #[arg(long, value_name = "N", default_value_t = 100)]
     #[arg(value_parser = clap::value_parser!(u32).range(0..=1_000_000))]
     replies: u32,
-    /// Queries at once
-    #[arg(long, value_name = "N", default_value_t = 16)]
-    #[arg(value_parser = clap::value_parser!(u32).range(1..=256))]
-    in_flight: u32,
-    /// Where the database and the logs are kept [default: a directory that is taken away when all went well]
-    #[arg(long, value_name = "DIRECTORY")]
-    data_dir: Option<PathBuf>,
     #[command(flatten)]
-    dispatch: DispatchConfig,
+    trial: Trial,
 }
 
 /// Runs the example.
@@ -66,7 +50,7 @@ pub(crate) struct Options {
 ///
 /// When a process could not be started, or something was seen that must not be.
 pub(crate) async fn run(options: Options, environment: &Environment, output: Output) -> Result<(), Failure> {
-    let place = Place::take(options.data_dir.as_deref(), DATABASE).await?;
+    let place = Place::take(options.trial.data_dir.as_deref(), DATABASE).await?;
     let mut children = Children::default();
     let shown = Box::pin(show(&options, &place, &mut children, environment, output));
     let done = children::until_told(shown).await;
@@ -81,7 +65,7 @@ async fn show(
     environment: &Environment,
     output: Output,
 ) -> Result<(), Failure> {
-    let queries = u64::from(options.queries);
+    let queries = u64::from(options.trial.queries);
     let further = (queries / AFTER_JOIN).max(1);
     let log = Log::new(output, queries + further);
     let [older, newer, next, feed] = free_addresses()?;
@@ -93,7 +77,7 @@ async fn show(
     wait_for(desk.tickets(), &["1.0.0", "1.0.1"]).await?;
     let mut events = Events::follow(feed, environment, &log).await?;
     desk.seed().await?;
-    let tally = load::load(1..=queries, options.in_flight, &log, |number| desk.ask(number)).await?;
+    let tally = load::load(1..=queries, options.trial.in_flight, &log, |number| desk.ask(number)).await?;
 
     children.start(vec![tickets(place, "2.0.0", next, 0)?], environment).await?;
     endpoints.replace(&[older, newer, next])?;
@@ -135,7 +119,11 @@ fn specs(
         &["example", "tickets-feed"],
         vec![("--tickets-source", source), ("--tickets-range", "^1.0".into())],
     )?;
-    Ok(vec![tickets(place, "1.0.0", older, 0)?, tickets(place, "1.0.1", newer, options.fault_percent)?, feed])
+    Ok(vec![
+        tickets(place, "1.0.0", older, 0)?,
+        tickets(place, "1.0.1", newer, options.trial.fault_percent)?,
+        feed,
+    ])
 }
 
 /// One version of the service.

@@ -20,6 +20,7 @@ use super::code_of;
 use crate::environment::{Clock, Environment};
 use crate::errors::{code_name, is_failure};
 use crate::seen::{Edge, Seen};
+use crate::telemetry;
 
 /// Upper bounds in seconds, as the OpenTelemetry conventions advise, with finer ones below: a call within one
 /// machine takes less than a millisecond.
@@ -145,6 +146,9 @@ impl Observation {
         let Some(called) = &self.called else {
             let method = self.instruments.seen.served().method(path, code != Code::Unimplemented);
             method.record(is_failure(code));
+            if !telemetry::is_measured() {
+                return;
+            }
             let [service, method] = method.attributes();
             let system = KeyValue::new("rpc.system", "grpc");
             return duration.record(elapsed.as_secs_f64(), &[system, service, method, status]);
@@ -152,6 +156,9 @@ impl Observation {
         let method = called.edge.method(path);
         let calls = method.answered(called.version.as_ref());
         calls.ended(code, called.is_timed.then_some(elapsed), called.in_request);
+        if !telemetry::is_measured() {
+            return;
+        }
         let [system, service, name, peer] = method.attributes().clone();
         let attributes = [system, service, name, peer, status];
         match calls.peer_version() {

@@ -16,7 +16,6 @@ use tonic::Status;
 use super::Options;
 use crate::example::children::Endpoints;
 use crate::example::load::Answer;
-use crate::example::patient;
 use crate::exit::{Failure, Kind};
 
 /// The name that the mesh knows the service by.
@@ -42,7 +41,7 @@ impl<'a> Desk<'a> {
         environment: &Environment,
     ) -> Result<Self, Failure> {
         let defect = |error: &dyn std::fmt::Display| Failure::new(Kind::Defect, "EXAMPLE", error.to_string());
-        let config = &patient(&options.dispatch);
+        let config = &options.trial.dispatch();
         let found = endpoints.source().open(&config.discovery, environment).await;
         let found = found.map_err(|error| defect(&error))?;
         let range = RANGE.parse().map_err(|error| defect(&error))?;
@@ -65,7 +64,7 @@ impl<'a> Desk<'a> {
     }
 
     pub(super) fn in_flight(&self) -> u32 {
-        self.options.in_flight
+        self.options.trial.in_flight
     }
 
     pub(super) fn replies_added(&self) -> u64 {
@@ -119,7 +118,8 @@ impl<'a> Desk<'a> {
 
     /// One query, and the replies that are due by then.
     pub(super) async fn ask(&self, number: u64) -> Answer {
-        let due = |number: u64| number * u64::from(self.options.replies) / u64::from(self.options.queries);
+        let due =
+            |number: u64| number * u64::from(self.options.replies) / u64::from(self.options.trial.queries);
         for _ in due(number - 1)..due(number) {
             if let Err(status) = self.reply(self.ticket_for(number)).await {
                 return Answer::of::<()>(Err(status), |()| None);

@@ -11,6 +11,7 @@ use super::attempt::Call;
 use super::instance::{Condition, InstanceReport};
 use super::shared::Shared;
 use crate::seen::Edge;
+use crate::telemetry;
 use crate::version::Version;
 
 /// Where an attempt goes that is not the first of its call.
@@ -72,11 +73,14 @@ impl Meters {
         what: &'static str,
         repeats: Option<Repeat>,
     ) {
-        let calls = call.method.at(version);
         if let Some(repeat) = repeats {
             self.retries.add(1, call.method.attributes());
-            calls.retried(repeat == Repeat::Elsewhere);
+            call.method.at(version).retried(repeat == Repeat::Elsewhere);
         }
+        if !telemetry::is_measured() {
+            return;
+        }
+        let calls = call.method.at(version);
         let [system, service, method, peer] = call.method.attributes().clone();
         let outcome = KeyValue::new("mesh.outcome", what);
         let version = calls.peer_version().unwrap_or_else(|| KeyValue::new("mesh.peer.version", ""));
