@@ -52,7 +52,7 @@ where
         // Written for each attempt: the span is known only now, and less is left of the deadline than before.
         trace::inject(request.headers_mut());
         let mut timeout = self.timeout;
-        if let Some(CallDeadline(deadline)) = request.extensions().get() {
+        if let Some(CallDeadline { at: deadline, .. }) = request.extensions().get() {
             timeout = timeout.min(deadline.saturating_duration_since(Instant::now()));
             request.headers_mut().insert(GRPC_TIMEOUT, timeout_value(timeout));
         }

@@ -19,7 +19,11 @@ use crate::rpc::{Ending, Until};
 
 /// When the call ends at the latest; the layers below read it from the request's extensions.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct CallDeadline(pub(super) Instant);
+pub(super) struct CallDeadline {
+    pub(super) at: Instant,
+    /// The time from the beginning of the call until then, which is told when it has passed.
+    pub(super) timeout: Duration,
+}
 
 /// Ends calls at their deadline.
 #[derive(Clone, Copy, Debug)]
@@ -55,14 +59,14 @@ where
     }
 
     fn call(&mut self, mut request: Request<Body>) -> Self::Future {
-        let (deadline, timeout) = match begin(&mut request, self.timeout) {
+        let CallDeadline { at, timeout } = match begin(&mut request, self.timeout) {
             Ok(begun) => begun,
             Err(status) => return Box::pin(std::future::ready(Err(status))),
         };
         let answer = self.inner.call(request);
         Box::pin(async move {
-            match tokio::time::timeout_at(deadline, answer).await {
-                Ok(answer) => answer.map(|response| response.map(|body| ending_at(deadline, timeout, body))),
+            match tokio::time::timeout_at(at, answer).await {
+                Ok(answer) => answer.map(|response| response.map(|body| ending_at(at, timeout, body))),
                 Err(_) => Err(errors::deadline_exceeded(timeout)),
             }
         })
@@ -71,7 +75,7 @@ where
 
 /// Decides when a call ends, takes what its caller said of it out of the headers, and notes it for the layers below. A call for
 /// which nothing is left is not begun.
-fn begin(request: &mut Request<Body>, timeout: Duration) -> Result<(Instant, Duration), Status> {
+fn begin(request: &mut Request<Body>, timeout: Duration) -> Result<CallDeadline, Status> {
     let own = timeout_of(request.headers());
     let timeout = [own, remaining()].into_iter().flatten().fold(timeout, Duration::min);
     if timeout.is_zero() {
@@ -79,9 +83,9 @@ fn begin(request: &mut Request<Body>, timeout: Duration) -> Result<(Instant, Dur
     }
     // Each attempt writes what is left by then.
     request.headers_mut().remove(GRPC_TIMEOUT);
-    let deadline = Instant::now() + timeout;
-    request.extensions_mut().insert(CallDeadline(deadline));
-    Ok((deadline, timeout))
+    let deadline = CallDeadline { at: Instant::now() + timeout, timeout };
+    request.extensions_mut().insert(deadline);
+    Ok(deadline)
 }
 
 /// Notes the deadline of each call for a layer below that keeps it: whatever is waited for there ends by it, and the answer has
@@ -149,7 +153,7 @@ mod tests {
         Future = impl Future<Output = Result<Response<Body>, Status>> + Send + 'static,
     > {
         tower::service_fn(move |request: Request<Body>| {
-            let CallDeadline(deadline) = *request.extensions().get().unwrap();
+            let CallDeadline { at: deadline, .. } = *request.extensions().get().unwrap();
             seen.lock().unwrap().push(deadline - Instant::now());
             std::future::pending()
         })

@@ -199,13 +199,13 @@ struct Dispatching {
 impl Dispatching {
     async fn dispatch(self, request: Request<Body>) -> Result<Response<Body>, Status> {
         let (mut parts, body) = request.into_parts();
-        let deadline = parts.extensions.get().map(|CallDeadline(deadline)| *deadline);
+        let deadline = parts.extensions.get::<CallDeadline>().copied();
         // Nobody below reads the rest, which each attempt would copy.
         parts.extensions.clear();
         let body = buffer(body, self.shared.max_message_bytes);
         let body = match deadline {
-            Some(deadline) => {
-                timeout_at(deadline, body).await.map_err(|_| errors::deadline_exceeded(Duration::ZERO))?
+            Some(CallDeadline { at, timeout }) => {
+                timeout_at(at, body).await.map_err(|_| errors::deadline_exceeded(timeout))?
             }
             None => body.await,
         }?;

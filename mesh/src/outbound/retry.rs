@@ -122,7 +122,7 @@ where
 {
     let (parts, body) = request.into_parts();
     let body = buffer(body, layer.max_message_bytes).await?;
-    let deadline = parts.extensions.get().map(|CallDeadline(deadline)| *deadline);
+    let deadline = parts.extensions.get().map(|deadline: &CallDeadline| deadline.at);
     let mut attempt = 1;
     loop {
         let request = Request::from_parts(parts.clone(), Body::new(Full::new(body.clone())));

@@ -32,7 +32,7 @@ async fn call(
     let mut request = Request::new(Body::new(Full::new(Bytes::from_static(body))));
     let began = Instant::now();
     if let Some(deadline) = deadline {
-        request.extensions_mut().insert(CallDeadline(began + deadline));
+        request.extensions_mut().insert(CallDeadline { at: began + deadline, timeout: deadline });
     }
     let answer = layer.layer(peer).oneshot(request).await;
     let seen = seen.lock().unwrap().clone();

@@ -3,6 +3,7 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use http_body_util::StreamBody;
 use mesh::environment::Environment;
 use mesh::errors::{Reason, reason_of};
 use mesh::inbound::InboundConfig;
@@ -11,8 +12,10 @@ use mesh::outbound::dispatch::Condition;
 use mesh::outbound::{Dispatch, DispatchConfig, OutboundConfig};
 use tokio::net::TcpListener;
 use tokio::time::Instant;
+use tonic::body::Body;
 use tonic::{Code, Request, Response, Status};
 use tonic_types::StatusExt;
+use tower::ServiceExt;
 
 use crate::cluster::{Member, ask, dispatch, is_serving, quick, tried, until};
 use crate::support::{Echo, FOLLOW, Peer, SAY, Text, soon, text, unary};
@@ -50,6 +53,19 @@ async fn a_call_ends_at_its_deadline_however_long_an_attempt_may_take() {
     assert_eq!((status.code(), reason_of(&status)), (Code::DeadlineExceeded, Some(Reason::DeadlineExceeded)));
     let took = began.elapsed();
     assert!(took >= Duration::from_millis(200) && took < Duration::from_secs(2), "{took:?}");
+}
+
+#[tokio::test]
+async fn a_call_whose_request_does_not_end_is_ended_by_its_deadline_which_is_told() {
+    let member = Member::well("1.0.0").await;
+    let outbound = OutboundConfig { timeout_ms: 200, ..quick().outbound };
+    let dispatch = dispatch(&[&member], "^1.0", &DispatchConfig { outbound, ..quick() }).await;
+    let endless = futures_util::stream::pending::<Result<http_body::Frame<bytes::Bytes>, Status>>();
+    let request = http::Request::post(SAY).body(Body::new(StreamBody::new(endless))).unwrap();
+    let status = soon(dispatch.calls().oneshot(request)).await.unwrap_err();
+    assert_eq!(reason_of(&status), Some(Reason::DeadlineExceeded));
+    assert_eq!(status.get_details_error_info().unwrap().metadata["timeout_ms"], "200");
+    assert_eq!(member.asked(), 0);
 }
 
 #[tokio::test]

@@ -17,6 +17,7 @@ use super::gathered::Gathered;
 use super::instance::{Effect, InFlight};
 use super::outcome::{Answer, Cause, Outcome};
 use crate::deadline::{GRPC_TIMEOUT, timeout_value};
+use crate::outbound::deadline::CallDeadline;
 use crate::seen::Method;
 use crate::version::REQUIRES_HEADER;
 use crate::{errors, trace};
@@ -45,7 +46,7 @@ pub(super) struct Call {
     pub(super) body: Bytes,
     pub(super) requires: HeaderValue,
     pub(super) attempt_timeout: Duration,
-    pub(super) deadline: Option<Instant>,
+    pub(super) deadline: Option<CallDeadline>,
     pub(super) max_message_bytes: usize,
 }
 
@@ -58,7 +59,9 @@ impl Call {
         let request = self.request(previous, limit);
         let transport = in_flight.instance.transport.clone();
         let result = timeout(limit, self.exchange(transport, request)).await;
-        let (answer, trailers) = result.unwrap_or_else(|_| (Err(errors::deadline_exceeded(limit)), None));
+        // Where it is the call's time that is over, all of it is told, and not only what was left for this attempt.
+        let told = self.deadline.filter(|_| !is_own).map_or(limit, |deadline| deadline.timeout);
+        let (answer, trailers) = result.unwrap_or_else(|_| (Err(errors::deadline_exceeded(told)), None));
         let own_timeout = is_own && in_flight.elapsed() + TIMER_TOLERANCE >= limit;
         let mut outcome = Outcome::new(answer, trailers.as_ref(), own_timeout);
         outcome.ejects = match outcome.verdict.cause {
@@ -76,7 +79,7 @@ impl Call {
 
     /// What is left of the call's time; none where it has no end.
     pub(super) fn left(&self) -> Option<Duration> {
-        self.deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()))
+        self.deadline.map(|deadline| deadline.at.saturating_duration_since(Instant::now()))
     }
 
     /// The answer, with its trailers where it was waited for to its end. An answer that is lost on its way is as good as

@@ -202,7 +202,7 @@ impl Course<'_> {
             _ => self.backoff.delay(self.rounds),
         };
         // An attempt that could not begin before the deadline would only hide the reason behind a timeout.
-        if self.call.deadline.is_some_and(|deadline| Instant::now() + wait >= deadline) {
+        if self.call.deadline.is_some_and(|deadline| Instant::now() + wait >= deadline.at) {
             return false;
         }
         self.shared.instances.wait_for(wait, || self.pick().is_some()).await;
