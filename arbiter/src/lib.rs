@@ -4,7 +4,6 @@
 //! is [`Config`] and [`run`]; everything else is private, the store above all: what no crate can see, no crate can touch.
 
 mod cache;
-mod concerns;
 mod config;
 mod copies;
 mod digests;

@@ -3,13 +3,13 @@
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use database::open_with_retry;
+use database::{Unsafe, open_with_retry};
 use gameshelf::proto::arbiter;
 use gameshelf::proto::arbiter::v1::arbiter_service_server::SERVICE_NAME;
 use gameshelf::tokens::Token;
 use gameshelf::{packages, services};
 use mesh::environment::Environment;
-use mesh::inbound::{Concerns, Health, ServeError, Server};
+use mesh::inbound::{Concern, Concerns, Health, ServeError, Server};
 use mesh::version::{Description, of_package};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -17,7 +17,6 @@ use tonic::service::Routes;
 use uuid::Uuid;
 
 use crate::cache::Cache;
-use crate::concerns;
 use crate::config::Config;
 use crate::copies::{Copies, keep as keep_copies};
 use crate::digests::{self, LiveDigests, Recovered};
@@ -153,6 +152,14 @@ struct Arbitration {
 }
 
 impl Arbitration {
+    /// Tells what is unsafe about the store, where that was allowed.
+    async fn tell_of_store(&self) {
+        let (url, options) = (&self.config.database_url, self.config.database.postgres());
+        for Unsafe { message, advice } in database::unsafe_settings(url, &options).await {
+            self.concerns.raise(Concern { reason: Unsafe::REASON.to_owned(), message, advice });
+        }
+    }
+
     /// Opens the store, leads it, and runs the sequencer until the server has drained.
     async fn run(self) -> Result<(), RunError> {
         let opened = tokio::select! {
@@ -160,7 +167,7 @@ impl Arbitration {
             () = self.draining.cancelled() => return Ok(()),
             () = self.stop.cancelled() => return Ok(()),
         };
-        concerns::tell_of_store(&self.config.database_url, &self.config.database, &self.concerns).await;
+        self.tell_of_store().await;
         let leader_id = self.leader_id();
         let taken = tokio::select! {
             taken = self.take(&opened, leader_id) => taken,

@@ -17,7 +17,7 @@ pub use config::DatabaseConfig;
 pub use error::OpenError;
 pub use lock::Lock;
 pub use migrations::{Migration, Migrations};
-pub use postgres::{PostgresOptions, UnsafeSetting, open_postgres, unsafe_settings};
+pub use postgres::{PostgresOptions, Unsafe, open_postgres, unsafe_settings};
 pub use retry::{RetryOptions, open_with_retry};
 pub use sqlite::{Sqlite, SqliteOptions, open_sqlite};
 pub use url::{Url, UrlError, sqlite_file};

@@ -27,10 +27,33 @@ impl Default for PostgresOptions {
 /// A setting of a server with which it may lose what it acknowledged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{name} is off, so {consequence}")]
-pub struct UnsafeSetting {
+struct UnsafeSetting {
     /// Its name, as the server knows it.
-    pub name: &'static str,
+    name: &'static str,
     consequence: &'static str,
+}
+
+/// Why a database may lose what it acknowledged, for whoever operates it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unsafe {
+    /// What is the matter, as a sentence.
+    pub message: String,
+    /// What to do about it.
+    pub advice: String,
+}
+
+impl Unsafe {
+    /// What all of it is called, for programs.
+    pub const REASON: &str = "STORE_UNSAFE";
+}
+
+impl From<&UnsafeSetting> for Unsafe {
+    fn from(setting: &UnsafeSetting) -> Self {
+        Self {
+            message: format!("the store may lose what it acknowledged: {setting}"),
+            advice: format!("turn {} on at the server, and take --database-allow-unsafe away", setting.name),
+        }
+    }
 }
 
 /// What has to be on.
@@ -86,17 +109,32 @@ async fn refuse_unsafe(connection: &mut PgConnection) -> Result<(), OpenError> {
     }
 }
 
-/// What is unsafe about a database that was opened all the same, because it was allowed by name. Nothing is where that was not: it
-/// would not be open. An embedded database is always opened so that it is durable.
-///
-/// # Errors
-///
-/// As [`open_postgres`], when the server does not say.
-pub async fn unsafe_settings(url: &Url, options: &PostgresOptions) -> Result<Vec<UnsafeSetting>, OpenError> {
-    let Url::Postgres(connect) = url else { return Ok(Vec::new()) };
+/// What is unsafe about a database that was opened all the same, because that was allowed by name, and what to do about it. Nothing is
+/// where it was not allowed: the database would not be open. An embedded one is always opened so that it is durable. A server that does not
+/// say is unsafe for all that is known.
+pub async fn unsafe_settings(url: &Url, options: &PostgresOptions) -> Vec<Unsafe> {
+    let Url::Postgres(connect) = url else { return Vec::new() };
     if !options.allow_unsafe {
-        return Ok(Vec::new());
+        return Vec::new();
     }
+    match ask_for_unsafe(connect, options).await {
+        Ok(found) => found.iter().map(Unsafe::from).collect(),
+        Err(error) => {
+            tracing::warn!(%error, "the store could not be asked whether it is durable");
+            vec![Unsafe {
+                message: "whether the store is durable is not known, and one that is not was allowed"
+                    .to_owned(),
+                advice: "take --database-allow-unsafe away: a store that is not durable is refused then"
+                    .to_owned(),
+            }]
+        }
+    }
+}
+
+async fn ask_for_unsafe(
+    connect: &PgConnectOptions,
+    options: &PostgresOptions,
+) -> Result<Vec<UnsafeSetting>, OpenError> {
     let mut connection = connection(connect, Duration::from_millis(options.connect_timeout_ms)).await?;
     let found = found_off(&mut connection).await;
     // The connection has done its work; an error on closing it changes nothing.

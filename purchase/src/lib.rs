@@ -8,7 +8,6 @@
 
 mod catalog;
 mod clients;
-mod concerns;
 mod config;
 mod grpc;
 mod metrics;

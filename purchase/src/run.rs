@@ -3,7 +3,7 @@
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use database::OpenError;
+use database::{OpenError, Unsafe};
 use futures_util::TryFutureExt;
 use gameshelf::catalog::Catalog;
 use gameshelf::proto::purchase::DESCRIPTORS;
@@ -11,7 +11,7 @@ use gameshelf::proto::purchase::v1::purchase_service_server::{PurchaseServiceSer
 use gameshelf::{packages, services};
 use mesh::environment::Environment;
 use mesh::file::{FileError, Watched};
-use mesh::inbound::{Concerns, Health, ServeError, Server};
+use mesh::inbound::{Concern, Concerns, Health, ServeError, Server};
 use mesh::version::{Description, of_package};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -22,7 +22,7 @@ use crate::grpc::Grpc;
 use crate::metrics::Metrics;
 use crate::purchases::Purchases;
 use crate::store::SharedStore;
-use crate::{Config, concerns, saga, store};
+use crate::{Config, saga, store};
 
 /// Why the service could not go on: one sentence for whoever started it.
 #[derive(Debug, thiserror::Error)]
@@ -146,7 +146,9 @@ impl Service {
             opened = opening => opened?,
             () = self.stopping.cancelled() => return Ok(None),
         };
-        concerns::tell_of_store(url, &config.database, &self.concerns).await;
+        for Unsafe { message, advice } in database::unsafe_settings(url, &config.database.postgres()).await {
+            self.concerns.raise(Concern { reason: Unsafe::REASON.to_owned(), message, advice });
+        }
         let metrics = Metrics::new();
         let parts = self.parts(&store, &metrics);
         let (saga, mut tasks) = saga::start(parts, config, self.stopping.clone()).await;
