@@ -1,67 +1,88 @@
-//! The bottom of the outbound stack: one HTTP/2 connection to the peer, made when it is first needed and again
-//! whenever it is lost, and the one place where errors of the transport become statuses.
+//! The bottom of the outbound stack: one HTTP/2 connection to the peer, made when it is first needed and again whenever it is
+//! lost, and the one place where errors of the transport become statuses.
+//!
+//! It stands on h2 alone, and not on tonic's channel, because a call then passes from its own task to that of the connection and
+//! back, and through no queue or task between them. That is half of what a call costs its caller.
 
-use std::error::Error;
+mod connection;
+mod exchange;
+mod failure;
+
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::Duration;
 
-use http::{Request, Response, Uri};
-use http_body_util::BodyExt;
-use hyper_util::rt::TokioIo;
+use http::header::USER_AGENT;
+use http::request::Parts;
+use http::uri::{Authority, Scheme};
+use http::{HeaderValue, Request, Response, Uri, Version};
+use tonic::Status;
 use tonic::body::Body;
-use tonic::transport::{Channel, Endpoint};
-use tonic::{Code, Status};
-use tower::{Service, service_fn};
+use tower::Service;
+
+pub(super) use exchange::{Content, Incoming};
 
 use super::size::Limited;
 use super::{Address, OutboundConfig};
 use crate::environment::Environment;
-use crate::errors::{self, Reason};
+use connection::Link;
+use failure::Failure;
 
-/// A connection to one peer whose errors are statuses.
+/// Who calls, for the peer's logs.
+const AGENT: HeaderValue = HeaderValue::from_static(concat!("gameshelf-mesh/", env!("CARGO_PKG_VERSION")));
+
+/// A connection to one peer whose errors are statuses. Cheap to clone; all clones share the connection.
 #[derive(Clone, Debug)]
 pub(crate) struct Transport {
-    channel: Channel,
+    link: Arc<Link>,
+    authority: Authority,
     peer: Arc<str>,
     max_message_bytes: usize,
 }
 
 impl Transport {
-    /// Never blocks and never fails: the first call makes the connection. Must run inside a runtime.
-    #[expect(clippy::disallowed_methods, reason = "this is the one place where connections are made")]
+    /// Never blocks and never fails: the first call makes the connection, and must run inside a runtime.
     pub(crate) fn new(
         peer: &Arc<str>,
         address: &Address,
         config: &OutboundConfig,
         environment: &Environment,
     ) -> Self {
-        let endpoint = Endpoint::from(uri_of(address))
-            .connect_timeout(Duration::from_millis(config.connect_timeout_ms))
-            // A partition closes no connection: without pings a stream on it would wait for ever.
-            .http2_keep_alive_interval(Duration::from_millis(config.keepalive_interval_ms))
-            .keep_alive_timeout(Duration::from_millis(config.keepalive_timeout_ms))
-            .keep_alive_while_idle(true)
-            .tcp_nodelay(true);
-        let connector = environment.connector.clone();
-        let (host, port) = (address.host().to_owned(), address.port());
-        let connect = service_fn(move |_: Uri| {
-            let connecting = connector.connect(host.clone(), port);
-            async move { connecting.await.map(TokioIo::new) }
-        });
         Self {
-            channel: endpoint.connect_with_connector_lazy(connect),
+            link: Arc::new(Link::new(address, config, environment)),
+            // An address was parsed as the authority of a URI, so that this one is valid.
+            authority: address.authority().parse().unwrap_or_else(|_| Authority::from_static("invalid")),
             peer: peer.clone(),
             max_message_bytes: config.max_message_bytes(),
         }
     }
-}
 
-fn uri_of(address: &Address) -> Uri {
-    // An address was parsed as the authority of a URI, so that this one is valid.
-    address.to_string().parse().unwrap_or_default()
+    /// Sends a request and waits for the head of its answer. Dropping the future, or the answer's body, cancels the request.
+    /// The answer's messages are not held to any limit.
+    pub(super) async fn exchange(&self, head: Parts, content: Content) -> Result<Response<Incoming>, Status> {
+        let answer = async {
+            let sender = self.link.sender().await?;
+            exchange::exchange(sender, self.head(head)?, content, &self.peer).await
+        };
+        answer.await.map_err(|failure: Failure| failure.status(&self.peer))
+    }
+
+    /// The head as it goes to the peer. A generated client leaves it open where that is.
+    fn head(&self, head: Parts) -> Result<Request<()>, Failure> {
+        let Parts { method, uri, mut headers, .. } = head;
+        let mut uri = uri.into_parts();
+        uri.scheme = Some(Scheme::HTTP);
+        uri.authority = Some(self.authority.clone());
+        headers.entry(USER_AGENT).or_insert(AGENT);
+        let mut request = Request::new(());
+        *request.method_mut() = method;
+        // A path is missing from none: a generated client writes it.
+        *request.uri_mut() = Uri::from_parts(uri).map_err(|_| Failure::Closed)?;
+        *request.version_mut() = Version::HTTP_2;
+        *request.headers_mut() = headers;
+        Ok(request)
+    }
 }
 
 impl Service<Request<Body>> for Transport {
@@ -69,78 +90,17 @@ impl Service<Request<Body>> for Transport {
     type Error = Status;
     type Future = Pin<Box<dyn Future<Output = Result<Response<Body>, Status>> + Send>>;
 
-    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Status>> {
-        self.channel.poll_ready(context).map_err(|error| status_of(&self.peer, error.into()))
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Status>> {
+        // Each call waits for the connection.
+        Poll::Ready(Ok(()))
     }
 
     fn call(&mut self, request: Request<Body>) -> Self::Future {
-        let answer = self.channel.call(request);
-        let (peer, limit) = (self.peer.clone(), self.max_message_bytes);
+        let transport = self.clone();
         Box::pin(async move {
-            match answer.await {
-                Ok(response) => Ok(response.map(|body| {
-                    // A connection that is lost while the answer arrives is an error of the transport as well.
-                    let body = body.map_err(move |status| status_of(&peer, Box::new(status)));
-                    Body::new(Limited::new(body, limit))
-                })),
-                Err(error) => Err(status_of(&peer, error.into())),
-            }
+            let (head, body) = request.into_parts();
+            let answer = transport.exchange(head, Content::Stream(body)).await?;
+            Ok(answer.map(|body| Body::new(Limited::new(body, transport.max_message_bytes))))
         })
-    }
-}
-
-/// The status for an error of the transport. A peer's own answer never comes here.
-///
-/// Its text stays out of the message, because a service may hand the status on to its own callers.
-fn status_of(peer: &str, error: Box<dyn Error + Send + Sync>) -> Status {
-    let expired = is_expired(&*error);
-    let found = Status::from_error(error);
-    tracing::debug!(target: "mesh::transport", peer, code = ?found.code(), error = found.message(), "transport error");
-    if expired {
-        return errors::status(Reason::DeadlineExceeded, "the deadline passed", &[("peer", peer.to_owned())]);
-    }
-    match found.code() {
-        // What the peer says about this very stream is kept.
-        code @ (Code::ResourceExhausted | Code::PermissionDenied) => {
-            Status::new(code, format!("{peer} refused the stream"))
-        }
-        // tonic tells a connection that was dropped as UNAVAILABLE, UNKNOWN, CANCELLED or INTERNAL, by chance.
-        _ => errors::status(
-            Reason::Unreachable,
-            format!("{peer} cannot be reached, or the connection to it was lost"),
-            &[("peer", peer.to_owned())],
-        ),
-    }
-}
-
-fn is_expired(error: &(dyn Error + 'static)) -> bool {
-    let mut next = Some(error);
-    while let Some(error) = next {
-        if error.is::<tonic::TimeoutExpired>() {
-            return true;
-        }
-        next = error.source();
-    }
-    false
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_lost_connection_is_unavailable_however_tonic_tells_it() {
-        for code in [Code::Unavailable, Code::Unknown, Code::Cancelled, Code::Internal] {
-            let status = status_of("peer", Box::new(Status::new(code, "/secret/path")));
-            assert_eq!(status.code(), Code::Unavailable);
-            assert_eq!(errors::reason_of(&status), Some(Reason::Unreachable));
-            assert!(!status.message().contains("secret"));
-        }
-    }
-
-    #[test]
-    fn what_the_peer_says_about_the_stream_is_kept() {
-        let status = status_of("peer", Box::new(Status::resource_exhausted("calm down")));
-        assert_eq!(status.code(), Code::ResourceExhausted);
     }
 }

@@ -6,6 +6,7 @@ mod back_again;
 mod calls;
 mod causal;
 mod cluster;
+mod connections;
 mod drain;
 mod fallback;
 mod faults;

@@ -6,18 +6,17 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::request::Parts;
-use http::{HeaderMap, HeaderName, HeaderValue, Request, Response};
-use http_body_util::Full;
+use http::{HeaderMap, HeaderName, HeaderValue, Response};
 use tokio::time::{Instant, timeout};
-use tonic::Status;
 use tonic::body::Body;
-use tower::ServiceExt;
 
 use super::gathered::Gathered;
 use super::instance::{Effect, InFlight};
 use super::outcome::{Answer, Cause, Outcome};
 use crate::deadline::{GRPC_TIMEOUT, timeout_value};
 use crate::outbound::deadline::CallDeadline;
+use crate::outbound::size::Limited;
+use crate::outbound::transport::{Content, Transport};
 use crate::seen::Method;
 use crate::version::REQUIRES_HEADER;
 use crate::{errors, trace};
@@ -56,9 +55,8 @@ impl Call {
         let left = self.left().unwrap_or(Duration::MAX);
         let limit = self.attempt_timeout.min(left);
         let is_own = self.attempt_timeout < left;
-        let request = self.request(previous, limit);
-        let transport = in_flight.instance.transport.clone();
-        let result = timeout(limit, self.exchange(transport, request)).await;
+        let head = self.head(previous, limit);
+        let result = timeout(limit, self.exchange(&in_flight.instance.transport, head)).await;
         // Where it is the call's time that is over, all of it is told, and not only what was left for this attempt.
         let told = self.deadline.filter(|_| !is_own).map_or(limit, |deadline| deadline.timeout);
         let (answer, trailers) = result.unwrap_or_else(|_| (Err(errors::deadline_exceeded(told)), None));
@@ -84,16 +82,14 @@ impl Call {
 
     /// The answer, with its trailers where it was waited for to its end. An answer that is lost on its way is as good as
     /// none, and may come from another instance.
-    async fn exchange<S>(&self, transport: S, request: Request<Body>) -> (Answer, Option<HeaderMap>)
-    where
-        S: tower::Service<Request<Body>, Response = Response<Body>, Error = Status>,
-    {
-        let response = match transport.oneshot(request).await {
+    async fn exchange(&self, transport: &Transport, head: Parts) -> (Answer, Option<HeaderMap>) {
+        let response = match transport.exchange(head, Content::Whole(self.body.clone())).await {
             Ok(response) => response,
             Err(status) => return (Err(status), None),
         };
         if self.kind == Kind::Stream {
-            return (Ok(response), None);
+            let limited = |body| Body::new(Limited::new(body, self.max_message_bytes));
+            return (Ok(response.map(limited)), None);
         }
         let (head, body) = response.into_parts();
         match Gathered::of(body, self.max_message_bytes).await {
@@ -105,10 +101,9 @@ impl Call {
         }
     }
 
-    fn request(&self, previous: u32, limit: Duration) -> Request<Body> {
-        let body = Body::new(Full::new(self.body.clone()));
-        let mut request = Request::from_parts(self.parts.clone(), body);
-        let headers = request.headers_mut();
+    fn head(&self, previous: u32, limit: Duration) -> Parts {
+        let mut head = self.parts.clone();
+        let headers = &mut head.headers;
         // Written for each attempt: the span is known only now, and less is left of the deadline than before.
         trace::inject(headers);
         headers.insert(REQUIRES_HEADER, self.requires.clone());
@@ -118,7 +113,7 @@ impl Call {
         if self.kind == Kind::Unary {
             headers.insert(GRPC_TIMEOUT, timeout_value(limit));
         }
-        request
+        head
     }
 }
 

@@ -8,7 +8,6 @@ use http::HeaderMap;
 use http_body::{Frame, SizeHint};
 use http_body_util::BodyExt;
 use tonic::Status;
-use tonic::body::Body;
 
 use crate::errors;
 use crate::outbound::size::PREFIX_BYTES;
@@ -22,7 +21,10 @@ pub(super) struct Gathered {
 
 impl Gathered {
     /// Waits for all of a body, of which at most one message is held, whatever the server sends.
-    pub(super) async fn of(mut body: Body, max_message_bytes: usize) -> Result<Self, Status> {
+    pub(super) async fn of<B>(mut body: B, max_message_bytes: usize) -> Result<Self, Status>
+    where
+        B: http_body::Body<Data = Bytes, Error = Status> + Unpin,
+    {
         let limit = max_message_bytes.saturating_add(PREFIX_BYTES);
         let mut gathered = Self::default();
         while let Some(frame) = body.frame().await {
@@ -86,6 +88,7 @@ mod tests {
     use futures_util::stream;
     use http_body_util::StreamBody;
     use proptest::prelude::*;
+    use tonic::body::Body;
 
     use super::*;
 

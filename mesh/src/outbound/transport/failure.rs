@@ -1,0 +1,85 @@
+//! Why a peer could not be asked, and the status for it.
+
+use std::io;
+use std::sync::Arc;
+
+use h2::Reason as Http2Reason;
+use tonic::{Code, Status};
+
+use crate::errors::{self, Reason};
+
+/// Why a peer could not be asked, or did not answer to the end. A peer's own answer never is one.
+#[derive(Clone, Debug, thiserror::Error)]
+pub(super) enum Failure {
+    /// The connection could not be made.
+    #[error("the connection could not be made: {0}")]
+    Connect(Arc<io::Error>),
+    /// The connection, or the one stream, ended.
+    #[error("the connection or the stream ended: {0}")]
+    Http2(Arc<h2::Error>),
+    /// The connection ended, or the runtime.
+    #[error("the connection ended")]
+    Closed,
+}
+
+impl From<io::Error> for Failure {
+    fn from(error: io::Error) -> Self {
+        Self::Connect(Arc::new(error))
+    }
+}
+
+impl From<h2::Error> for Failure {
+    fn from(error: h2::Error) -> Self {
+        Self::Http2(Arc::new(error))
+    }
+}
+
+impl Failure {
+    /// The status for it. Its text stays out of the message, because a service may hand the status on to its own callers.
+    pub(super) fn status(&self, peer: &str) -> Status {
+        tracing::debug!(target: "mesh::transport", peer, error = %self, "transport error");
+        // What the peer says about this very stream is kept (gRPC over HTTP/2, "Errors").
+        let refused = match self {
+            Self::Http2(error) if error.reason() == Some(Http2Reason::ENHANCE_YOUR_CALM) => {
+                Code::ResourceExhausted
+            }
+            Self::Http2(error) if error.reason() == Some(Http2Reason::INADEQUATE_SECURITY) => {
+                Code::PermissionDenied
+            }
+            _ => {
+                return errors::status(
+                    Reason::Unreachable,
+                    format!("{peer} cannot be reached, or the connection to it was lost"),
+                    &[("peer", peer.to_owned())],
+                );
+            }
+        };
+        Status::new(refused, format!("{peer} refused the stream"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_lost_connection_is_unavailable_and_tells_nothing_of_why() {
+        let failures = [
+            Failure::from(io::Error::other("/secret/path")),
+            Failure::from(h2::Error::from(Http2Reason::REFUSED_STREAM)),
+            Failure::Closed,
+        ];
+        for failure in failures {
+            let status = failure.status("peer");
+            assert_eq!(status.code(), Code::Unavailable);
+            assert_eq!(errors::reason_of(&status), Some(Reason::Unreachable));
+            assert!(!status.message().contains("secret"));
+        }
+    }
+
+    #[test]
+    fn what_the_peer_says_about_the_stream_is_kept() {
+        let calm = Failure::from(h2::Error::from(Http2Reason::ENHANCE_YOUR_CALM));
+        assert_eq!(calm.status("peer").code(), Code::ResourceExhausted);
+    }
+}
