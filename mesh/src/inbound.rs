@@ -3,7 +3,7 @@
 mod causal;
 mod concerns;
 mod config;
-mod cut;
+mod connections;
 mod deadline;
 mod describe;
 mod fault;
@@ -15,22 +15,17 @@ mod reflection;
 mod trace;
 mod version;
 
-use std::convert::Infallible;
 use std::io;
+use std::pin::pin;
 use std::time::Duration;
 
-use bytes::Bytes;
-use futures_util::Stream;
-use http::{Request, Response};
+use futures_util::{Stream, StreamExt, stream};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
-use tonic::Status;
-use tonic::body::Body;
 use tonic::service::Routes;
-use tonic::transport::server::{Connected, TcpIncoming};
 use tonic_health::pb::health_server::HealthServer;
-use tower::{Service, ServiceBuilder};
+use tower::ServiceBuilder;
 
 pub use concerns::{Concern, Concerns};
 pub use config::InboundConfig;
@@ -42,6 +37,7 @@ use crate::rpc::{Instruments, Side};
 use crate::seen::Serving;
 use crate::version::Description;
 use causal::CausalLayer;
+use connections::{Stack, Terms};
 use deadline::DeadlineLayer;
 use describe::DescribeService;
 use fault::FaultLayer;
@@ -62,9 +58,6 @@ pub enum ServeError {
     /// The descriptors given for reflection are not descriptors: a defect of the service.
     #[error("the descriptors for reflection are not valid: {0}")]
     Descriptors(#[from] tonic_reflection::server::Error),
-    /// The transport failed.
-    #[error("the server failed: {0}")]
-    Transport(#[from] tonic::transport::Error),
 }
 
 /// A gRPC server: what it serves, with health, reflection, limits and drain around it.
@@ -130,7 +123,7 @@ impl Server {
     /// accepting, without a drain.
     ///
     /// # Errors
-    /// When the descriptors are not valid or the transport fails.
+    /// When the descriptors are not valid.
     pub async fn serve(
         self,
         listener: TcpListener,
@@ -138,15 +131,20 @@ impl Server {
         descriptors: &[&'static [u8]],
         shutdown: CancellationToken,
     ) -> Result<(), ServeError> {
-        // tonic ignores its own `tcp_nodelay` for a listener that is passed in.
-        let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
+        let accepted = stream::poll_fn(move |context| listener.poll_accept(context).map(Some));
+        let incoming = accepted.map(|accepted| {
+            let (stream, _) = accepted?;
+            // An answer is small and is waited for: it must not wait for more bytes to fill a packet.
+            stream.set_nodelay(true)?;
+            Ok(stream)
+        });
         self.serve_incoming(incoming, routes, descriptors, shutdown).await
     }
 
     /// As [`Self::serve`], on connections of any kind: those of a simulated network, say.
     ///
     /// # Errors
-    /// When the descriptors are not valid or the transport fails.
+    /// When the descriptors are not valid.
     pub async fn serve_incoming<S>(
         self,
         incoming: impl Stream<Item = io::Result<S>>,
@@ -155,39 +153,23 @@ impl Server {
         shutdown: CancellationToken,
     ) -> Result<(), ServeError>
     where
-        S: AsyncRead + AsyncWrite + Connected + Send + Unpin + 'static,
+        S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     {
         let stack = self.stack(self.routes(routes, descriptors)?);
-        let cut = CancellationToken::new();
-        let serving = tonic::transport::Server::builder()
-            .max_concurrent_streams(self.config.max_streams_per_connection)
-            .http2_keepalive_interval(Some(Duration::from_millis(self.config.keepalive_interval_ms)))
-            .http2_keepalive_timeout(Some(Duration::from_millis(self.config.keepalive_timeout_ms)))
-            // Only the age: with tonic's own grace it would say nothing when the age is reached, and then break off.
-            .max_connection_age(self.config.connection_age())
-            .serve_with_incoming_shutdown(
-                stack,
-                cut::until(
-                    incoming,
-                    cut.clone(),
-                    self.config.connection_age() + self.config.connection_grace(),
-                ),
-                self.stopping(shutdown),
-            );
-        let mut serving = Box::pin(serving);
+        let terms = Terms::new(&self.config);
+        let mut serving = pin!(connections::serve(incoming, stack, &terms, self.stopping(shutdown)));
         tokio::select! {
-            served = &mut serving => return Ok(served?),
+            () = &mut serving => return Ok(()),
             () = self.drain_timeout() => {}
         }
         tracing::warn!(
             drain_timeout_ms = self.config.drain_timeout_ms,
             "the time to drain is over: what is still in flight is cut off"
         );
-        cut.cancel();
-        match tokio::time::timeout(CUT_TIMEOUT, serving).await {
-            Ok(served) => Ok(served?),
-            Err(_) => Ok(()),
-        }
+        terms.cut.cancel();
+        // That it is not over by then changes nothing: nobody waits for it any more.
+        let _ = tokio::time::timeout(CUT_TIMEOUT, serving).await;
+        Ok(())
     }
 
     fn routes(&self, routes: Routes, descriptors: &[&'static [u8]]) -> Result<Routes, ServeError> {
@@ -204,17 +186,7 @@ impl Server {
     }
 
     /// The way of each request, from the top to the bottom, and of its answer back up.
-    fn stack(
-        &self,
-        routes: Routes,
-    ) -> impl Service<
-        Request<Body>,
-        Response = Response<impl http_body::Body<Data = Bytes, Error = Status> + Send + 'static>,
-        Error = Infallible,
-        Future: Send,
-    > + Clone
-    + Send
-    + 'static {
+    fn stack(&self, routes: Routes) -> impl Stack {
         let instruments = Instruments::new(Side::Server, &self.environment);
         ServiceBuilder::new()
             // Outermost, so that what the layers below refuse is seen and measured too.

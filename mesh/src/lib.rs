@@ -13,6 +13,7 @@ pub mod deadline;
 pub mod environment;
 pub mod errors;
 pub mod file;
+mod http2;
 pub mod inbound;
 pub mod outbound;
 pub mod process;

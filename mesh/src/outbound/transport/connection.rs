@@ -8,11 +8,11 @@ use bytes::Bytes;
 use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, Shared, poll_fn};
 use h2::client::{Builder, SendRequest};
-use h2::{Ping, PingPong};
-use tokio::time::{sleep, timeout};
+use tokio::time::timeout;
 
 use super::failure::Failure;
 use crate::environment::{Connector, Environment, Io};
+use crate::http2::unanswered;
 use crate::outbound::{Address, OutboundConfig};
 
 /// What a peer may send on one stream before it is read, and on all of a connection: as much as hyper's clients allow.
@@ -162,20 +162,9 @@ impl Peer {
                 biased;
                 _ = connection => {}
                 // What is dropped with the connection fails.
-                () = self.unanswered(pings) => {}
+                () = unanswered(pings, self.keepalive_interval, self.keepalive_timeout) => {}
             }
         });
         Ok(sender)
-    }
-
-    /// Ends when a ping is not answered in time. A partition closes no connection: without pings a call on it would wait for ever.
-    async fn unanswered(&self, pings: Option<PingPong>) {
-        let Some(mut pings) = pings else { return std::future::pending().await };
-        loop {
-            sleep(self.keepalive_interval).await;
-            if !matches!(timeout(self.keepalive_timeout, pings.ping(Ping::opaque())).await, Ok(Ok(_))) {
-                return;
-            }
-        }
     }
 }

@@ -2,9 +2,7 @@
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr};
-use std::pin::Pin;
 use std::sync::{Arc, Mutex};
-use std::task::{Context, Poll};
 
 use mesh::environment::{
     Connecting, Connector, Environment, Io, Random, Resolved, Resolver, Resolving, SystemClock,
@@ -14,10 +12,8 @@ use mesh::seen::Seen;
 use mesh::version::Description;
 use rand::rngs::StdRng;
 use rand::{RngCore, SeedableRng};
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio_util::sync::CancellationToken;
 use tonic::service::Routes;
-use tonic::transport::server::Connected;
 use turmoil::net::{TcpListener, TcpStream};
 
 use crate::support::{Echo, SERVICE, Text, text};
@@ -80,7 +76,7 @@ pub(crate) fn environment(seed: u64, names: &Names) -> Environment {
 pub(crate) async fn serve(name: &'static str, version: &'static str, seed: u64) -> turmoil::Result {
     let listener = TcpListener::bind((IpAddr::from(Ipv4Addr::UNSPECIFIED), PORT)).await?;
     let incoming = futures_util::stream::unfold(listener, |listener| async move {
-        let accepted = listener.accept().await.map(|(stream, _)| Accepted(stream));
+        let accepted = listener.accept().await.map(|(stream, _)| stream);
         Some((accepted, listener))
     });
     let environment = environment(seed, &Names::default());
@@ -90,41 +86,4 @@ pub(crate) async fn serve(name: &'static str, version: &'static str, seed: u64) 
     let echo = Echo::new(move |_: tonic::Request<Text>| async move { Ok(text(name)) });
     server.serve_incoming(incoming, Routes::new(echo), &[], CancellationToken::new()).await?;
     Ok(())
-}
-
-/// A connection as a server takes it.
-struct Accepted(TcpStream);
-
-impl Connected for Accepted {
-    type ConnectInfo = ();
-
-    fn connect_info(&self) {}
-}
-
-impl AsyncRead for Accepted {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        buffer: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.0).poll_read(context, buffer)
-    }
-}
-
-impl AsyncWrite for Accepted {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.0).poll_write(context, bytes)
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.0).poll_flush(context)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.0).poll_shutdown(context)
-    }
 }
