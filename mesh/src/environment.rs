@@ -2,6 +2,7 @@
 //! simulated network can take its place.
 
 mod resolver;
+mod threads;
 
 use std::fmt::Debug;
 use std::future::Future;
@@ -16,6 +17,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 
 pub use resolver::SystemResolver;
+pub use threads::Threads;
 
 use crate::seen::Seen;
 
@@ -102,12 +104,14 @@ pub struct Environment {
     pub connector: Arc<dyn Connector>,
     /// What resolves names that stand for several instances.
     pub resolver: Arc<dyn Resolver>,
+    /// Threads on which connections are served.
+    pub threads: Threads,
     /// What the servers and callers that are given this have seen; another process has its own.
     pub seen: Seen,
 }
 
 impl Environment {
-    /// The real clocks, the operating system's randomness, TCP, and DNS as the machine is configured.
+    /// The real clocks, the operating system's randomness, TCP, DNS as the machine is configured, and no threads of its own.
     #[must_use]
     pub fn system() -> Self {
         Self {
@@ -115,6 +119,7 @@ impl Environment {
             random: Arc::new(SystemRandom),
             connector: Arc::new(Tcp),
             resolver: Arc::new(SystemResolver::default()),
+            threads: Threads::default(),
             seen: Seen::new(),
         }
     }

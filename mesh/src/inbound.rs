@@ -21,7 +21,7 @@ use std::time::Duration;
 
 use futures_util::{Stream, StreamExt, stream};
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
 use tonic::service::Routes;
 use tonic_health::pb::health_server::HealthServer;
@@ -31,13 +31,13 @@ pub use concerns::{Concern, Concerns};
 pub use config::InboundConfig;
 pub use health::Health;
 
-use crate::environment::Environment;
+use crate::environment::{Environment, Threads};
 use crate::proto::v1::mesh_service_server::MeshServiceServer;
 use crate::rpc::{Instruments, Side};
 use crate::seen::Serving;
 use crate::version::Description;
 use causal::CausalLayer;
-use connections::{Stack, Terms};
+use connections::{Arrivals, Open, Stack, Terms};
 use deadline::DeadlineLayer;
 use describe::DescribeService;
 use fault::FaultLayer;
@@ -136,12 +136,14 @@ impl Server {
             let (stream, _) = accepted?;
             // An answer is small and is waited for: it must not wait for more bytes to fill a packet.
             stream.set_nodelay(true)?;
-            Ok(stream)
+            // It is served on another thread, perhaps, and belongs to that one then.
+            stream.into_std()
         });
-        self.serve_incoming(incoming, routes, descriptors, shutdown).await
+        let (threads, open) = (self.environment.threads.clone(), TcpStream::from_std);
+        self.serve_connections(Arrivals { incoming, open, threads }, routes, descriptors, shutdown).await
     }
 
-    /// As [`Self::serve`], on connections of any kind: those of a simulated network, say.
+    /// As [`Self::serve`], on connections of any kind, all on this thread: those of a simulated network, say.
     ///
     /// # Errors
     /// When the descriptors are not valid.
@@ -155,9 +157,24 @@ impl Server {
     where
         S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     {
+        let arrivals = Arrivals { incoming, open: Ok, threads: Threads::default() };
+        self.serve_connections(arrivals, routes, descriptors, shutdown).await
+    }
+
+    async fn serve_connections<A, I>(
+        self,
+        arrivals: Arrivals<impl Stream<Item = io::Result<A>>, impl Open<A, I>>,
+        routes: Routes,
+        descriptors: &[&'static [u8]],
+        shutdown: CancellationToken,
+    ) -> Result<(), ServeError>
+    where
+        A: Send + 'static,
+        I: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    {
         let stack = self.stack(self.routes(routes, descriptors)?);
         let terms = Terms::new(&self.config);
-        let mut serving = pin!(connections::serve(incoming, stack, &terms, self.stopping(shutdown)));
+        let mut serving = pin!(connections::serve(arrivals, stack, &terms, self.stopping(shutdown)));
         tokio::select! {
             () = &mut serving => return Ok(()),
             () = self.drain_timeout() => {}

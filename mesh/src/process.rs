@@ -13,7 +13,7 @@ use tokio::net::TcpListener;
 use tokio::runtime::{Builder, Runtime};
 use tokio_util::sync::CancellationToken;
 
-use crate::environment::Environment;
+use crate::environment::{Environment, Threads};
 use crate::telemetry;
 
 /// The exit code of a wrong configuration: a port in use, a telemetry setting that is not valid.
@@ -39,7 +39,7 @@ pub struct ProcessConfig {
     #[arg(long)]
     pub exit_on_stdin_close: bool,
 
-    /// Threads that serve
+    /// Threads that serve. Each connection stays on one of them
     #[arg(long, value_name = "COUNT", env = "GAMESHELF_WORKER_THREADS", default_value_t = 1)]
     #[arg(value_parser = value_parser!(u32).range(1..=1024))]
     pub worker_threads: u32,
@@ -92,7 +92,7 @@ where
     Fut: Future<Output = Result<(), E>> + Send + 'static,
     E: Into<Failure> + Send + 'static,
 {
-    let runtime = match build_runtime(process.worker_threads) {
+    let runtime = match build_runtime() {
         Ok(runtime) => runtime,
         Err(error) => {
             return report(&Failure::new(format!("the runtime cannot start: {error}"), EXIT_FAILURE));
@@ -106,13 +106,10 @@ where
 }
 
 /// One thread serves best by a runtime that has no other. A worker of a larger one runs what it woke last at once, so that each
-/// answer would leave in a write of its own, where here all answers that are ready share one.
-fn build_runtime(worker_threads: u32) -> std::io::Result<Runtime> {
-    let mut builder = match worker_threads {
-        1 => Builder::new_current_thread(),
-        _ => Builder::new_multi_thread(),
-    };
-    builder.worker_threads(usize::try_from(worker_threads).unwrap_or(1)).enable_all().build()
+/// answer would leave in a write of its own, where here all answers that are ready share one. Further threads have runtimes of
+/// their own, for connections ([`Threads`]).
+fn build_runtime() -> std::io::Result<Runtime> {
+    Builder::new_current_thread().enable_all().build()
 }
 
 async fn run<F, Fut, E>(name: &'static str, process: &ProcessConfig, service: F) -> Result<(), Failure>
@@ -147,8 +144,11 @@ where
     };
     let address = listener.local_addr().unwrap_or(process.listen);
     tracing::info!(service = name, %address, "listening");
-    // Where there are workers, on one of them, beside the connections: on the main thread every request would cross threads.
-    let served = tokio::spawn(service(Environment::system(), listener, shutdown)).await;
+    let further = usize::try_from(process.worker_threads).unwrap_or(1).saturating_sub(1);
+    let threads = Threads::start(further)
+        .map_err(|error| Failure::new(format!("the threads cannot start: {error}"), EXIT_FAILURE))?;
+    let environment = Environment { threads, ..Environment::system() };
+    let served = tokio::spawn(service(environment, listener, shutdown)).await;
     let result = match served {
         Ok(result) => result.map_err(Into::into),
         Err(error) => Err(Failure::new(format!("the service ended by a defect: {error}"), EXIT_FAILURE)),

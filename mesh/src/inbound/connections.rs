@@ -23,6 +23,7 @@ use tonic::body::Body;
 use tower::Service;
 
 use super::InboundConfig;
+use crate::environment::Threads;
 use crate::http2::{Pipe, Received, unanswered};
 
 /// What a caller may send on one stream before it is read, and on all of a connection: as much as hyper's servers allow.
@@ -89,14 +90,29 @@ where
     type Body = B;
 }
 
+/// The connections that come, and where they go.
+pub(super) struct Arrivals<T, O> {
+    /// The connections, not opened yet.
+    pub(super) incoming: T,
+    /// Opens one, on the thread on which it is served.
+    pub(super) open: O,
+    pub(super) threads: Threads,
+}
+
+/// What opens a connection.
+pub(super) trait Open<A, I>: FnOnce(A) -> io::Result<I> + Copy + Send + 'static {}
+
+impl<A, I, O: FnOnce(A) -> io::Result<I> + Copy + Send + 'static> Open<A, I> for O {}
+
 /// Serves every connection that comes until `stop`; then waits until those that are there have ended, to which they are told to
 /// take no more requests.
-pub(super) async fn serve<I, S>(
-    incoming: impl Stream<Item = io::Result<I>>,
+pub(super) async fn serve<A, I, S>(
+    arrivals: Arrivals<impl Stream<Item = io::Result<A>>, impl Open<A, I>>,
     stack: S,
     terms: &Terms,
     stop: impl Future<Output = ()>,
 ) where
+    A: Send + 'static,
     I: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     S: Stack,
 {
@@ -106,7 +122,7 @@ pub(super) async fn serve<I, S>(
         biased;
         () = stop => {}
         // What listens is dropped with it: nobody connects any more and waits in vain.
-        () = accept(incoming, stack, terms, &connections) => {}
+        () = accept(arrivals, stack, terms, &connections) => {}
     }
     terms.goodbye.cancel();
     connections.close();
@@ -114,20 +130,31 @@ pub(super) async fn serve<I, S>(
 }
 
 /// Accepts connections until no more can come.
-async fn accept<I, S>(
-    incoming: impl Stream<Item = io::Result<I>>,
+async fn accept<A, I, S>(
+    arrivals: Arrivals<impl Stream<Item = io::Result<A>>, impl Open<A, I>>,
     stack: S,
     terms: &Terms,
     connections: &TaskTracker,
 ) where
+    A: Send + 'static,
     I: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     S: Stack,
 {
+    let Arrivals { incoming, open, threads } = arrivals;
     let mut incoming = pin!(incoming);
     while let Some(accepted) = incoming.next().await {
         match accepted {
-            Ok(stream) => {
-                connections.spawn(serve_connection(stream, stack.clone(), terms.clone()));
+            Ok(arrival) => {
+                let (stack, terms) = (stack.clone(), terms.clone());
+                let serving = async move {
+                    if let Ok(stream) = open(arrival) {
+                        serve_connection(stream, stack, terms).await;
+                    }
+                };
+                match threads.next() {
+                    Some(thread) => connections.spawn_on(serving, thread),
+                    None => connections.spawn(serving),
+                };
             }
             Err(error) => {
                 tracing::debug!(%error, "a connection was not accepted");

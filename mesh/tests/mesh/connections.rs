@@ -1,5 +1,6 @@
-//! The connection to a peer: made once for all who call, given up when nobody does, and what goes over it.
+//! The connections of both ends: made once for all who call, given up when nobody is there, and what goes over them.
 
+use std::collections::HashSet;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -11,14 +12,17 @@ use futures_util::stream::{self, StreamExt};
 use h2::server::{Connection, SendResponse};
 use h2::{Reason, RecvStream};
 use http::uri::PathAndQuery;
-use mesh::environment::{Connecting, Connector, Environment, Tcp};
+use mesh::environment::{Connecting, Connector, Environment, Tcp, Threads};
 use mesh::inbound::InboundConfig;
 use mesh::outbound::{Outbound, OutboundConfig};
+use mesh::version::{Description, Version};
+use tokio::io::AsyncReadExt;
 use tokio::net::{TcpListener, TcpStream};
+use tokio_util::sync::CancellationToken;
 use tonic::Request;
 use tonic_prost::ProstCodec;
 
-use crate::support::{Echo, Peer, SAY, Text, follow, say, soon, text};
+use crate::support::{Echo, FOLLOW, Peer, SAY, Text, follow, say, soon, text};
 
 /// Counts the connections that are made.
 #[derive(Debug, Default)]
@@ -220,4 +224,150 @@ async fn a_message_larger_than_any_window_goes_there_and_back() {
     let codec = ProstCodec::<Text, Text>::default();
     let call = grpc.unary(Request::new(text(&*large)), PathAndQuery::from_static(SAY), codec);
     assert!(soon(call).await.unwrap().into_inner().text == large);
+}
+
+/// A service that never answers, and streams nothing: entered, left.
+fn silent() -> (Echo, CancellationToken, CancellationToken) {
+    let (entered, left) = (CancellationToken::new(), CancellationToken::new());
+    let handles = (entered.clone(), left.clone());
+    let wait = move || {
+        let (entered, left) = (entered.clone(), left.clone().drop_guard());
+        async move {
+            entered.cancel();
+            let _left = left;
+            std::future::pending().await
+        }
+    };
+    let streamed = wait.clone();
+    let echo = Echo::new(move |_| wait()).following(move || stream::once(streamed()));
+    (echo, handles.0, handles.1)
+}
+
+#[tokio::test]
+async fn what_was_begun_for_a_caller_who_gives_up_is_dropped() {
+    let (echo, entered, left) = silent();
+    let peer = Peer::start(&InboundConfig::default(), echo).await;
+    let call = tokio::spawn(say(peer.outbound(&OutboundConfig::default()).calls(), text("")));
+    soon(entered.cancelled()).await;
+    assert!(!left.is_cancelled());
+    call.abort();
+    soon(left.cancelled()).await;
+}
+
+#[tokio::test]
+async fn a_stream_that_its_reader_leaves_is_dropped_though_it_has_nothing_to_tell() {
+    let (echo, entered, left) = silent();
+    let peer = Peer::start(&InboundConfig::default(), echo).await;
+    let stream = soon(follow(&peer.outbound(&OutboundConfig::default()))).await.unwrap();
+    soon(entered.cancelled()).await;
+    assert!(!left.is_cancelled());
+    drop(stream);
+    soon(left.cancelled()).await;
+}
+
+/// A connection of which the test drives each step: nothing goes over it that the test does not let go.
+async fn by_hand(
+    peer: &Peer,
+    window_bytes: u32,
+) -> (h2::client::SendRequest<Bytes>, h2::client::Connection<TcpStream, Bytes>) {
+    let stream = TcpStream::connect((peer.address.host(), peer.address.port())).await.unwrap();
+    h2::client::Builder::new().initial_window_size(window_bytes).handshake(stream).await.unwrap()
+}
+
+/// Asks for the stream, and gives the answer that is waited for.
+fn ask(peer: &Peer, sender: &mut h2::client::SendRequest<Bytes>) -> h2::client::ResponseFuture {
+    let request = http::Request::post(format!("{}{FOLLOW}", peer.address))
+        .header("content-type", "application/grpc")
+        .header("te", "trailers");
+    let (answer, mut body) = sender.send_request(request.body(()).unwrap(), false).unwrap();
+    body.send_data(Bytes::from_static(&[0; 5]), true).unwrap();
+    answer
+}
+
+#[tokio::test]
+async fn a_caller_who_is_gone_without_a_word_is_noticed() {
+    let (echo, entered, left) = silent();
+    let config =
+        InboundConfig { keepalive_interval_ms: 100, keepalive_timeout_ms: 100, ..InboundConfig::default() };
+    let peer = Peer::start(&config, echo).await;
+    let (mut sender, mut connection) = by_hand(&peer, 1 << 16).await;
+    let _answer = ask(&peer, &mut sender);
+    tokio::select! {
+        _ = &mut connection => panic!("the server has ended it"),
+        () = soon(entered.cancelled()) => {}
+    }
+    // The connection stays open, but nobody reads or writes there any more.
+    soon(left.cancelled()).await;
+    drop(connection);
+}
+
+#[tokio::test]
+async fn who_connects_and_says_nothing_is_let_go() {
+    let config =
+        InboundConfig { keepalive_interval_ms: 100, keepalive_timeout_ms: 100, ..InboundConfig::default() };
+    let peer = Peer::start(&config, Echo::plain()).await;
+    let mut stream = TcpStream::connect((peer.address.host(), peer.address.port())).await.unwrap();
+    let mut received = Vec::new();
+    // It ends, in whatever way.
+    let _ = soon(stream.read_to_end(&mut received)).await;
+}
+
+#[tokio::test]
+async fn a_slow_reader_holds_no_more_than_it_has_room_for_and_misses_nothing() {
+    const MESSAGES: usize = 500;
+    let told = Arc::new(AtomicUsize::new(0));
+    let counted = told.clone();
+    let echo = Echo::plain().following(move || {
+        let counted = counted.clone();
+        stream::iter(0..MESSAGES).map(move |_| {
+            counted.fetch_add(1, Ordering::SeqCst);
+            Ok(text("x".repeat(1_000)))
+        })
+    });
+    let peer = Peer::start(&InboundConfig::default(), echo).await;
+    let (mut sender, connection) = by_hand(&peer, 4_000).await;
+    tokio::spawn(connection);
+    let mut body = soon(ask(&peer, &mut sender)).await.unwrap().into_body();
+    let mut received = 0;
+    while received < 4_000 {
+        received += soon(body.data()).await.unwrap().unwrap().len();
+    }
+    for _ in 0..1_000 {
+        tokio::task::yield_now().await;
+    }
+    // tonic puts messages together up to 32 KiB before it hands them over.
+    assert!(told.load(Ordering::SeqCst) < MESSAGES / 2, "{told:?} were told");
+    body.flow_control().release_capacity(received).unwrap();
+    while let Some(data) = soon(body.data()).await {
+        let length = data.unwrap().len();
+        body.flow_control().release_capacity(length).unwrap();
+        received += length;
+    }
+    assert!(received > MESSAGES * 1_000);
+    assert_eq!(told.load(Ordering::SeqCst), MESSAGES);
+    let trailers = soon(body.trailers()).await.unwrap().unwrap();
+    assert_eq!(trailers.get("grpc-status").unwrap(), "0");
+}
+
+#[tokio::test]
+async fn connections_are_spread_over_the_threads_and_each_request_stays_on_that_of_its_connection() {
+    let environment = Environment { threads: Threads::start(2).unwrap(), ..Environment::system() };
+    let echo = Echo::new(|_| async {
+        let asked_on = std::thread::current().id();
+        tokio::task::yield_now().await;
+        assert_eq!(asked_on, std::thread::current().id());
+        Ok(text(format!("{asked_on:?}")))
+    });
+    let peer = Peer::start_in(&environment, Description::new("echo", Version::new(1, 0, 0)), echo).await;
+    let mut threads = HashSet::new();
+    let outbounds: Vec<_> = (0..6).map(|_| peer.outbound(&OutboundConfig::default())).collect();
+    for outbound in &outbounds {
+        let first = soon(say(outbound.calls(), text(""))).await.unwrap().text;
+        assert_eq!(soon(say(outbound.calls(), text(""))).await.unwrap().text, first);
+        threads.insert(first);
+    }
+    assert_eq!(threads.len(), 3);
+    // The drain waits for all of them.
+    peer.shutdown.cancel();
+    soon(peer.served).await.unwrap().unwrap();
 }

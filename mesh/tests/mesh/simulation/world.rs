@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::sync::{Arc, Mutex};
 
 use mesh::environment::{
-    Connecting, Connector, Environment, Io, Random, Resolved, Resolver, Resolving, SystemClock,
+    Connecting, Connector, Environment, Io, Random, Resolved, Resolver, Resolving, SystemClock, Threads,
 };
 use mesh::inbound::{InboundConfig, Server};
 use mesh::seen::Seen;
@@ -68,6 +68,7 @@ pub(crate) fn environment(seed: u64, names: &Names) -> Environment {
         random: Arc::new(Seeded(Mutex::new(StdRng::seed_from_u64(seed)))),
         connector: Arc::new(Network),
         resolver: Arc::new(names.clone()),
+        threads: Threads::default(),
         seen: Seen::new(),
     }
 }
