@@ -135,6 +135,12 @@ pub async fn open_sqlite(
         .run(&writer)
         .await
         .map_err(|error| OpenError::from_migration(&error, &migrations))?;
+    // A statement that may fail half way keeps what it changes, to undo it: in memory, not in a file that is made and deleted for
+    // each. Only now, because an index that a migration makes may be sorted through files.
+    sqlx::query("PRAGMA temp_store = MEMORY")
+        .execute(&writer)
+        .await
+        .map_err(|error| OpenError::from_sqlx(&error))?;
     let carrier =
         pool(1).connect_with(connect.clone()).await.map_err(|error| OpenError::from_sqlx(&error))?;
     let readers = pool(options.readers.max(1))

@@ -1,6 +1,9 @@
 //! Writes a batch in one transaction, which is handed over in two calls: all of its statements, and COMMIT.
 //!
 //! The driver runs every call on a thread of its own, and the way there and back costs more than a small statement does.
+//!
+//! A constraint that a row breaks ends the whole transaction (`OR ROLLBACK`). By default it would end the statement alone, for which
+//! SQLite copies every page before a statement of several rows changes it.
 
 use sqlx::sqlite::SqliteArguments;
 use sqlx::{AssertSqlSafe, Sqlite, SqliteConnection};
@@ -13,10 +16,13 @@ use crate::domain::{Entitlement, PastEntitlement};
 
 /// Advances the head, or breaks its NOT NULL where the head is not what this process left: that ends the statements.
 const BEGIN: &str = "BEGIN IMMEDIATE;
-    UPDATE head SET revision = CASE WHEN epoch = $2 AND revision = $3 THEN $1 END;";
+    UPDATE OR ROLLBACK head SET revision = CASE WHEN epoch = $2 AND revision = $3 THEN $1 END;";
 
 /// The constraint that [`BEGIN`] breaks on purpose.
 const FENCED: &str = "head.revision";
+
+/// What SQLite says of a ROLLBACK where no transaction is open.
+const NONE_OPEN: &str = "no transaction is active";
 
 /// The columns of an entitlement in a JSON array, beginning at the first.
 const ENTITLEMENT_VALUES: &str =
@@ -65,7 +71,8 @@ impl Statements {
         let effects = &batch.effects;
         let columns = "customer_id, game_id, valid_from, granted_at_ms, reason, actor, order_id, ends_at_ms, from_stock";
         if !effects.inserted.is_empty() {
-            let insert = format!("INSERT INTO entitlement ({columns}) SELECT {ENTITLEMENT_VALUES} FROM");
+            let insert =
+                format!("INSERT OR ROLLBACK INTO entitlement ({columns}) SELECT {ENTITLEMENT_VALUES} FROM");
             self.over_json(
                 &insert,
                 json(&effects.inserted.iter().map(|one| values(one)).collect::<Vec<_>>()),
@@ -86,7 +93,7 @@ impl Statements {
         }
         if !effects.past.is_empty() {
             let insert = format!(
-                "INSERT INTO entitlement_past ({columns}, valid_to, ended_at_ms, end_reason, end_actor, end_order_id)
+                "INSERT OR ROLLBACK INTO entitlement_past ({columns}, valid_to, ended_at_ms, end_reason, end_actor, end_order_id)
                  SELECT {ENTITLEMENT_VALUES}, value ->> 9, value ->> 10, value ->> 11, value ->> 12, value ->> 13 FROM"
             );
             self.over_json(&insert, json(&effects.past.iter().map(past_values).collect::<Vec<_>>()), "");
@@ -140,7 +147,7 @@ impl Statements {
         let hashes = self.bind(Argument::Bytes(hashes));
         let outcomes = self.bind(Argument::Bytes(outcomes));
         let insert = format!(
-            "INSERT INTO request (request_id, content_hash, revision, outcome, decided_at_ms)
+            "INSERT OR ROLLBACK INTO request (request_id, content_hash, revision, outcome, decided_at_ms)
              SELECT substr(${ids}, key * 16 + 1, 16), substr(${hashes}, key * 32 + 1, 32), value ->> 0,
                substr(${outcomes}, value ->> 2, value ->> 3), value ->> 1 FROM"
         );
@@ -236,9 +243,11 @@ pub(super) async fn commit(
     sqlx::query("COMMIT").execute(writer).await.map(|_| ()).map_err(CommitError::Fatal)
 }
 
-/// Ends a transaction that failed. Where even that fails, none is open: what failed was its beginning.
+/// Ends a transaction that failed, where its failure has not ended it already, as that of a constraint does.
 async fn roll_back(connection: &mut SqliteConnection) {
-    if let Err(error) = sqlx::query("ROLLBACK").execute(connection).await {
+    if let Err(error) = sqlx::query("ROLLBACK").execute(connection).await
+        && !error.as_database_error().is_some_and(|error| error.message().contains(NONE_OPEN))
+    {
         tracing::warn!(%error, "a transaction could not be rolled back");
     }
 }
