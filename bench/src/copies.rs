@@ -69,10 +69,10 @@ impl Setting<'_> {
     /// An arbiter with an empty store.
     fn arbiter(&self) -> anyhow::Result<Served> {
         match self.settings.store {
-            Store::Sqlite => Ok(Served { arbiter: Arbiter::on_sqlite()?, database: None }),
+            Store::Sqlite => Ok(Served { arbiter: Arbiter::on_sqlite(1)?, database: None }),
             Store::Postgres => {
                 let database = self.bench.postgres()?.create_database()?;
-                Ok(Served { arbiter: Arbiter::on_postgres(&database)?, database: Some(database) })
+                Ok(Served { arbiter: Arbiter::on_postgres(&database, 1)?, database: Some(database) })
             }
         }
     }

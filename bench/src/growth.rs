@@ -66,7 +66,7 @@ impl Tables {
         anyhow::ensure!(!customers.is_empty(), "the sizes do not grow, or are below {GAMES}");
         self.customers = customers.end;
         let prefix = Work::Grant.customer_prefix();
-        Arbiter::on_postgres(&self.ours)?.fill(prefix, customers.clone(), GAMES)?;
+        Arbiter::on_postgres(&self.ours, 1)?.fill(prefix, customers.clone(), GAMES)?;
         rivals::fill(&self.rival, prefix, &customers, GAMES)?;
         self.ours.settle()?;
         self.rival.settle()?;
@@ -76,7 +76,7 @@ impl Tables {
         self.our_requests = self.our_requests.of_job(job, GAMES);
         self.rival_requests = self.rival_requests.of_job(job, GAMES);
         // A new process, so that nothing of it is warm from the filling.
-        let arbiter = Arbiter::on_postgres(&self.ours)?;
+        let arbiter = Arbiter::on_postgres(&self.ours, 1)?;
         let requests = self.our_requests.another();
         let ours = Contender::of_arbiter(bench, requests, arbiter, self.ours.process(), Box::new(()));
         let requests = self.rival_requests.another();

@@ -39,6 +39,14 @@ impl Work {
         }
     }
 
+    /// Threads on which the arbiter serves it, as many as is best for it: what is decided by one writer is best served beside it.
+    pub(crate) fn arbiter_threads(self) -> u32 {
+        match self {
+            Self::Grant | Self::GrantFromStock => 1,
+            Self::StrongList => 2,
+        }
+    }
+
     /// What the names of its customers begin with; a number of twelve digits follows.
     pub(crate) fn customer_prefix(self) -> &'static str {
         match self {

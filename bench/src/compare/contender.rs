@@ -47,13 +47,13 @@ impl Contender {
     pub(crate) fn arbiter(bench: &Bench, store: Store, job: Job) -> anyhow::Result<Self> {
         match store {
             Store::Sqlite => {
-                let arbiter = Arbiter::on_sqlite()?;
+                let arbiter = Arbiter::on_sqlite(job.work.arbiter_threads())?;
                 arbiter.prepare(job.work)?;
                 Ok(Self::of_arbiter(bench, Requests::new(job), arbiter, None, Box::new(())))
             }
             Store::Postgres => {
                 let database = bench.postgres()?.create_database()?;
-                let arbiter = Arbiter::on_postgres(&database)?;
+                let arbiter = Arbiter::on_postgres(&database, job.work.arbiter_threads())?;
                 arbiter.prepare(job.work)?;
                 database.settle()?;
                 let process = database.process();

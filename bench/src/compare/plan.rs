@@ -47,7 +47,12 @@ pub(crate) struct Plan {
 
 impl Plan {
     pub(crate) fn work(&self) -> String {
-        format!("{}, {} in flight, {}", self.job.work.name(), self.job.in_flight, self.store.name())
+        let Job { work, in_flight, .. } = self.job;
+        let threads = match work.arbiter_threads() {
+            1 => String::new(),
+            threads => format!(", {threads} threads"),
+        };
+        format!("{}, {in_flight} in flight, {}{threads}", work.name(), self.store.name())
     }
 
     /// Whether any of the texts stands in its name; without a text every row is wanted.

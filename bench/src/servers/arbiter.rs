@@ -55,21 +55,23 @@ pub(crate) struct Arbiter {
 }
 
 impl Arbiter {
-    pub(crate) fn on_postgres(database: &Database) -> anyhow::Result<Self> {
-        Self::start(&database.url(), None).context("the arbiter on PostgreSQL did not start")
+    pub(crate) fn on_postgres(database: &Database, threads: u32) -> anyhow::Result<Self> {
+        Self::start(&database.url(), threads, None).context("the arbiter on PostgreSQL did not start")
     }
 
-    pub(crate) fn on_sqlite() -> anyhow::Result<Self> {
+    pub(crate) fn on_sqlite(threads: u32) -> anyhow::Result<Self> {
         let directory = tempfile::tempdir().context("no directory for the SQLite store")?;
         let url = format!("sqlite:{}", directory.path().join("store.sqlite").display());
-        Self::start(&url, Some(directory)).context("the arbiter on SQLite did not start")
+        Self::start(&url, threads, Some(directory)).context("the arbiter on SQLite did not start")
     }
 
-    fn start(url: &str, directory: Option<TempDir>) -> anyhow::Result<Self> {
+    fn start(url: &str, threads: u32, directory: Option<TempDir>) -> anyhow::Result<Self> {
         // In the environment rather than among the arguments, which everybody on the machine can read.
         // More watchers than by default, since that is one of the things measured.
         let variables = [("GAMESHELF_ARBITER_DATABASE_URL", url), ("GAMESHELF_ARBITER_WATCHERS", WATCHERS)];
-        let mut child = Child::start(&["arbiter", "--exit-on-stdin-close"], &variables)?;
+        let threads = threads.to_string();
+        let arguments = ["arbiter", "--exit-on-stdin-close", "--worker-threads", &threads];
+        let mut child = Child::start(&arguments, &variables)?;
         let address = child.address;
         // It takes connections at once, and answers when its store is open.
         child.wait_until(|| {

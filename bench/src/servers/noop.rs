@@ -12,7 +12,7 @@ use gameshelf::proto::arbiter::v1::arbiter_service_server::{
 use gameshelf::proto::arbiter::{DESCRIPTORS, v1 as wire};
 use gameshelf::proto::freshness::v1::Provenance;
 use gameshelf::tokens::Token;
-use mesh::environment::Environment;
+use mesh::environment::{Environment, Threads};
 use mesh::inbound::{InboundConfig, Server};
 use mesh::telemetry;
 use mesh::version::{Description, Version};
@@ -127,13 +127,18 @@ pub(crate) fn serve(arguments: &NoopArguments) -> anyhow::Result<()> {
         drop(closed);
     });
     let (listen, stack) = (arguments.listen, arguments.stack);
-    arguments.runtime.build()?.block_on(async move {
+    // The layers have a way of their own to serve on two threads, by which the arbiter goes too.
+    let (runtime, further) = match (stack, arguments.runtime) {
+        (Stack::Inbound, Runtime::TwoWorkers) => (Runtime::CurrentThread, 1),
+        (_, runtime) => (runtime, 0),
+    };
+    runtime.build()?.block_on(async move {
         let listener = TcpListener::bind(listen).await?;
         // On a worker, where there are any: on the main thread every request would cross threads.
         tokio::spawn(async move {
             match stack {
                 Stack::Bare => serve_bare(listener, shutdown).await,
-                Stack::Inbound => serve_behind_layers(listener, shutdown).await,
+                Stack::Inbound => serve_behind_layers(listener, shutdown, further).await,
             }
         })
         .await?
@@ -146,12 +151,17 @@ async fn serve_bare(listener: TcpListener, shutdown: CancellationToken) -> anyho
     Ok(server.serve_with_incoming_shutdown(incoming, shutdown.cancelled_owned()).await?)
 }
 
-async fn serve_behind_layers(listener: TcpListener, shutdown: CancellationToken) -> anyhow::Result<()> {
+async fn serve_behind_layers(
+    listener: TcpListener,
+    shutdown: CancellationToken,
+    further_threads: usize,
+) -> anyhow::Result<()> {
+    let threads = Threads::start(further_threads)?;
+    let environment = Environment { threads, ..Environment::system() };
     // The layers ask the telemetry whether somebody looks: the same cost as in the arbiter.
     let _telemetry = telemetry::init(NAME)?;
     let description = Description::new(NAME, Version::new(1, 0, 0));
-    let server = Server::new(&[SERVICE_NAME], &InboundConfig::default(), &Environment::system())
-        .described(description);
+    let server = Server::new(&[SERVICE_NAME], &InboundConfig::default(), &environment).described(description);
     server.health().set_serving(true);
     let routes = Routes::new(ArbiterServiceServer::new(Answers::new()));
     Ok(server.serve(listener, routes, &[DESCRIPTORS], shutdown).await?)
