@@ -247,7 +247,10 @@ fn silent() -> (Echo, CancellationToken, CancellationToken) {
 async fn what_was_begun_for_a_caller_who_gives_up_is_dropped() {
     let (echo, entered, left) = silent();
     let peer = Peer::start(&InboundConfig::default(), echo).await;
-    let call = tokio::spawn(say(peer.outbound(&OutboundConfig::default()).calls(), text("")));
+    // Its deadline, which would end it too, is far.
+    let config =
+        OutboundConfig { timeout_ms: 600_000, attempt_timeout_ms: 600_000, ..OutboundConfig::default() };
+    let call = tokio::spawn(say(peer.outbound(&config).calls(), text("")));
     soon(entered.cancelled()).await;
     assert!(!left.is_cancelled());
     call.abort();
