@@ -60,6 +60,13 @@ pub enum ServeError {
     Descriptors(#[from] tonic_reflection::server::Error),
 }
 
+/// Opens a connection on the thread on which it is served.
+fn open(stream: std::net::TcpStream) -> io::Result<TcpStream> {
+    // An answer is small and is waited for: it must not wait for more bytes to fill a packet.
+    stream.set_nodelay(true)?;
+    TcpStream::from_std(stream)
+}
+
 /// A gRPC server: what it serves, with health, reflection, limits and drain around it.
 #[derive(Debug)]
 pub struct Server {
@@ -132,14 +139,9 @@ impl Server {
         shutdown: CancellationToken,
     ) -> Result<(), ServeError> {
         let accepted = stream::poll_fn(move |context| listener.poll_accept(context).map(Some));
-        let incoming = accepted.map(|accepted| {
-            let (stream, _) = accepted?;
-            // An answer is small and is waited for: it must not wait for more bytes to fill a packet.
-            stream.set_nodelay(true)?;
-            // It is served on another thread, perhaps, and belongs to that one then.
-            stream.into_std()
-        });
-        let (threads, open) = (self.environment.threads.clone(), TcpStream::from_std);
+        // It is served on another thread, perhaps, and belongs to that one then.
+        let incoming = accepted.map(|accepted| accepted?.0.into_std());
+        let threads = self.environment.threads.clone();
         self.serve_connections(Arrivals { incoming, open, threads }, routes, descriptors, shutdown).await
     }
 

@@ -22,8 +22,8 @@ fn all_succeed(name: &str, queries: u64, fault_percent: &str, more: &[&str]) -> 
     let total =
         json!({ "queries": queries, "failed": 0, "fallbacks": fallbacks.len(), "events": events.len() });
     assert_eq!(lines.last().unwrap(), &total);
-    // Where every answer of game-list's newer version fails, the reads before the queries have ejected it already, and it may stay so.
-    assert!((name, fault_percent) == ("game-list", "100") || !fallbacks.is_empty());
+    // Where many answers of game-list's newer version fail, the reads before the queries may have ejected it already, and it may stay so.
+    assert!((name == "game-list" && fault_percent != "5") || !fallbacks.is_empty());
     for fallback in fallbacks {
         let tried = json!([
             { "version": "1.0.1", "outcome": "UNAVAILABLE" },

@@ -9,7 +9,7 @@ use futures_util::{StreamExt, stream};
 use mesh::environment::Environment;
 use mesh::outbound::discovery::StaticList;
 use mesh::outbound::dispatch::{Condition, InstanceReport};
-use mesh::outbound::{Calls, Dispatch, DispatchConfig};
+use mesh::outbound::{Calls, Dispatch, DispatchConfig, OutboundConfig};
 use tempfile::TempDir;
 use tickets::proto::tickets::v1::ticket_service_client::TicketServiceClient;
 use tickets::proto::tickets::v1::{AddRequest, QueryRequest};
@@ -292,7 +292,9 @@ async fn callers_do_not_feel_one_of_several_equal_instances_that_hangs() {
 
 #[tokio::test]
 async fn without_the_breaker_callers_would_feel_an_instance_that_hangs() {
-    let config = DispatchConfig { breaker_failures: 1_000_000, ..DispatchConfig::default() };
+    // Nor do pings help, which would tell after 5 s that nobody is there.
+    let outbound = OutboundConfig { keepalive_interval_ms: 15_000, ..OutboundConfig::default() };
+    let config = DispatchConfig { breaker_failures: 1_000_000, outbound, ..DispatchConfig::default() };
     let felt = felt_of_a_stop(&["1.0.1", "1.0.0", "1.0.0"], &config, |report| timed_out(report, 10)).await;
     assert!(felt.first >= felt.before * 3, "{felt:?}: the breaker is not what helps");
 }
