@@ -256,7 +256,11 @@ where
     type Output = ();
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
-        if let AnswerProjection::Awaited { answer, respond } = self.as_mut().project() {
+        loop {
+            let (answer, respond) = match self.as_mut().project() {
+                AnswerProjection::Awaited { answer, respond } => (answer, respond),
+                AnswerProjection::Sent { pipe } => return pipe.poll(context),
+            };
             let Poll::Ready(Ok(response)) = answer.poll(context) else {
                 return respond.poll_reset(context).map(drop);
             };
@@ -266,10 +270,6 @@ where
             let sent = respond.send_response(Response::from_parts(head, ()), is_over);
             let Some(stream) = sent.ok().filter(|_| !is_over) else { return Poll::Ready(()) };
             self.set(Self::Sent { pipe: Pipe::new(body, stream) });
-        }
-        match self.project() {
-            AnswerProjection::Sent { pipe } => pipe.poll(context),
-            AnswerProjection::Awaited { .. } => Poll::Pending,
         }
     }
 }

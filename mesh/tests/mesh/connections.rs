@@ -12,7 +12,7 @@ use futures_util::stream::{self, StreamExt};
 use h2::server::{Connection, SendResponse};
 use h2::{Reason, RecvStream};
 use http::uri::PathAndQuery;
-use mesh::environment::{Connecting, Connector, Environment, Tcp, Threads};
+use mesh::environment::{Environment, Threads};
 use mesh::inbound::InboundConfig;
 use mesh::outbound::{Outbound, OutboundConfig};
 use mesh::version::{Description, Version};
@@ -22,18 +22,7 @@ use tokio_util::sync::CancellationToken;
 use tonic::Request;
 use tonic_prost::ProstCodec;
 
-use crate::support::{Echo, FOLLOW, Peer, SAY, Text, follow, say, soon, text};
-
-/// Counts the connections that are made.
-#[derive(Debug, Default)]
-struct Counting(AtomicUsize);
-
-impl Connector for Counting {
-    fn connect(&self, host: String, port: u16) -> Connecting {
-        self.0.fetch_add(1, Ordering::SeqCst);
-        Tcp.connect(host, port)
-    }
-}
+use crate::support::{Counting, Echo, FOLLOW, Peer, SAY, Text, follow, say, soon, text};
 
 /// A peer of which the test sees every frame: HTTP/2, and no gRPC.
 struct Bare {
@@ -64,6 +53,30 @@ impl Bare {
 /// The next request on a connection, which goes on meanwhile.
 async fn next(connection: &mut Connection<TcpStream, Bytes>) -> Asked {
     soon(connection.accept()).await.unwrap().unwrap()
+}
+
+/// A window that is soon full.
+const WINDOW_BYTES: u32 = 4_000;
+
+/// Reads a body to its end, and at first nothing but what the window allows: by then the sender may have taken less than half of its
+/// messages. The bytes that were read.
+async fn read_late(body: &mut RecvStream, taken: &AtomicUsize, messages: usize) -> usize {
+    let mut received = 0;
+    while received < WINDOW_BYTES as usize {
+        received += soon(body.data()).await.unwrap().unwrap().len();
+    }
+    for _ in 0..1_000 {
+        tokio::task::yield_now().await;
+    }
+    // tonic puts messages together up to 32 KiB before it hands them over.
+    assert!(taken.load(Ordering::SeqCst) < messages / 2, "{taken:?} were taken");
+    body.flow_control().release_capacity(received).unwrap();
+    while let Some(data) = soon(body.data()).await {
+        let length = data.unwrap().len();
+        body.flow_control().release_capacity(length).unwrap();
+        received += length;
+    }
+    received
 }
 
 /// Answers with one message.
@@ -172,7 +185,7 @@ async fn a_peer_that_says_goodbye_answers_what_it_has_and_is_called_over_a_new_c
 async fn what_a_caller_streams_goes_at_the_peers_pace_and_arrives_whole() {
     const MESSAGES: usize = 200;
     const BYTES: usize = 1_000;
-    let peer = Bare::start(4_000).await;
+    let peer = Bare::start(WINDOW_BYTES).await;
     let taken = Arc::new(AtomicUsize::new(0));
     let counted = taken.clone();
     let messages = stream::iter(0..MESSAGES).map(move |_| {
@@ -190,22 +203,7 @@ async fn what_a_caller_streams_goes_at_the_peers_pace_and_arrives_whole() {
     let (request, mut respond) = next(&mut connection).await;
     drive(connection);
     let mut body = request.into_body();
-    let mut received = soon(body.data()).await.unwrap().unwrap().len();
-    // What the window allows has come; nobody has made room for more.
-    while received < 4_000 {
-        received += soon(body.data()).await.unwrap().unwrap().len();
-    }
-    for _ in 0..1_000 {
-        tokio::task::yield_now().await;
-    }
-    // tonic puts messages together up to 32 KiB before it hands them over.
-    assert!(taken.load(Ordering::SeqCst) < MESSAGES / 2, "{taken:?} were taken");
-    body.flow_control().release_capacity(received).unwrap();
-    while let Some(data) = soon(body.data()).await {
-        let length = data.unwrap().len();
-        body.flow_control().release_capacity(length).unwrap();
-        received += length;
-    }
+    let received = read_late(&mut body, &taken, MESSAGES).await;
     assert!(received > MESSAGES * BYTES);
     assert_eq!(taken.load(Ordering::SeqCst), MESSAGES);
     answer(&mut respond, &text("whole"));
@@ -328,24 +326,10 @@ async fn a_slow_reader_holds_no_more_than_it_has_room_for_and_misses_nothing() {
         })
     });
     let peer = Peer::start(&InboundConfig::default(), echo).await;
-    let (mut sender, connection) = by_hand(&peer, 4_000).await;
+    let (mut sender, connection) = by_hand(&peer, WINDOW_BYTES).await;
     tokio::spawn(connection);
     let mut body = soon(ask(&peer, &mut sender)).await.unwrap().into_body();
-    let mut received = 0;
-    while received < 4_000 {
-        received += soon(body.data()).await.unwrap().unwrap().len();
-    }
-    for _ in 0..1_000 {
-        tokio::task::yield_now().await;
-    }
-    // tonic puts messages together up to 32 KiB before it hands them over.
-    assert!(told.load(Ordering::SeqCst) < MESSAGES / 2, "{told:?} were told");
-    body.flow_control().release_capacity(received).unwrap();
-    while let Some(data) = soon(body.data()).await {
-        let length = data.unwrap().len();
-        body.flow_control().release_capacity(length).unwrap();
-        received += length;
-    }
+    let received = read_late(&mut body, &told, MESSAGES).await;
     assert!(received > MESSAGES * 1_000);
     assert_eq!(told.load(Ordering::SeqCst), MESSAGES);
     let trailers = soon(body.trailers()).await.unwrap().unwrap();

@@ -1,10 +1,10 @@
 //! What a server takes on, and for how long it keeps a connection.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use mesh::environment::{Connecting, Connector, Environment, Tcp};
+use mesh::environment::Environment;
 use mesh::errors::{Reason, reason_of};
 use mesh::inbound::InboundConfig;
 use mesh::outbound::{Outbound, OutboundConfig};
@@ -13,7 +13,7 @@ use tokio::time::Instant;
 use tonic::{Code, Request};
 use tonic_types::StatusExt;
 
-use crate::support::{Echo, Peer, SAY, Text, follow, say, soon, status_of, text};
+use crate::support::{Counting, Echo, Peer, SAY, Text, follow, say, soon, status_of, text};
 
 fn once() -> OutboundConfig {
     OutboundConfig { attempts: 1, ..OutboundConfig::default() }
@@ -104,17 +104,6 @@ async fn an_overloaded_service_refuses_before_its_latency_grows() {
     // Served one after the other, the last one would have waited for two seconds.
     assert!((1..=10).contains(&served), "{served}");
     assert!(longest < Duration::from_secs(1), "{longest:?}");
-}
-
-/// Counts the connections that are made.
-#[derive(Debug, Default)]
-struct Counting(AtomicUsize);
-
-impl Connector for Counting {
-    fn connect(&self, host: String, port: u16) -> Connecting {
-        self.0.fetch_add(1, Ordering::SeqCst);
-        Tcp.connect(host, port)
-    }
 }
 
 #[tokio::test]

@@ -4,6 +4,7 @@ use std::convert::Infallible;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -12,7 +13,7 @@ use http::uri::PathAndQuery;
 use http_body_util::{BodyExt, Full};
 use hyper_util::client::legacy::Client;
 use hyper_util::rt::TokioExecutor;
-use mesh::environment::Environment;
+use mesh::environment::{Connecting, Connector, Environment, Tcp};
 use mesh::inbound::{Concerns, Health, InboundConfig, ServeError, Server};
 use mesh::outbound::{Address, Outbound, OutboundConfig};
 use mesh::version::{Description, Version};
@@ -114,6 +115,17 @@ impl tower::Service<http::Request<Body>> for Echo {
                 _ => Status::unimplemented("").into_http(),
             })
         })
+    }
+}
+
+/// Counts the connections that are made.
+#[derive(Debug, Default)]
+pub(crate) struct Counting(pub(crate) AtomicUsize);
+
+impl Connector for Counting {
+    fn connect(&self, host: String, port: u16) -> Connecting {
+        self.0.fetch_add(1, Ordering::SeqCst);
+        Tcp.connect(host, port)
     }
 }
 

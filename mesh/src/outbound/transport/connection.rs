@@ -43,7 +43,7 @@ struct Peer {
     keepalive_timeout: Duration,
 }
 
-/// The two ends of what all who wait for a connection are told.
+/// What all who wait for a connection are told.
 type Making = Shared<BoxFuture<'static, Result<SendRequest<Bytes>, Failure>>>;
 
 #[derive(Debug, Default)]
@@ -80,11 +80,12 @@ impl Link {
     pub(super) async fn sender(self: &Arc<Self>) -> Result<SendRequest<Bytes>, Failure> {
         let mut lost = Failure::Closed;
         for _ in 0..LOOKS {
-            let (number, open) = match self.look() {
-                (number, Ok(open)) => (number, open),
-                (number, Err(making)) => (number, making.await?),
+            let (number, found) = self.look();
+            let mut sender = match found {
+                Ok(open) => open,
+                // Who makes it notes that it failed, unless its task has ended otherwise: then the next one makes it anew.
+                Err(making) => making.await.inspect_err(|_| self.settle(number, Phase::Idle))?,
             };
-            let mut sender = open;
             match poll_fn(|context| sender.poll_ready(context)).await {
                 Ok(()) => return Ok(sender),
                 Err(error) => {
