@@ -1,5 +1,7 @@
 //! What can be set about the arbiter.
 
+use std::time::Duration;
+
 use clap::value_parser;
 use database::{DatabaseConfig, Url};
 use mesh::inbound::InboundConfig;
@@ -8,6 +10,7 @@ use crate::copies::CopyLimits;
 use crate::domain::Rules;
 use crate::grpc::{ImportLimits, RequestLimits};
 use crate::sequencer::SequencerLimits;
+use crate::store::StoreOptions;
 use crate::watch::{TrimLimits, WatchLimits};
 
 /// Everything that can be set about the arbiter. Every option has a flag, an environment variable and a default.
@@ -50,6 +53,11 @@ pub struct Config {
     #[arg(long, value_name = "BYTES", env = "GAMESHELF_ARBITER_BATCH_BYTES", default_value_t = 1 << 20)]
     #[arg(value_parser = value_parser!(u32).range(1024..=64 << 20))]
     pub batch_bytes: u32,
+
+    /// New entitlements that wait in memory before they are written into their table, on SQLite; they are on the disk in the log
+    #[arg(long, value_name = "COUNT", env = "GAMESHELF_ARBITER_MEMTABLE_ROWS", default_value_t = 65_536)]
+    #[arg(value_parser = value_parser!(u32).range(0..=10_000_000))]
+    pub memtable_rows: u32,
 
     /// Time that a commit may take on a server; what became of one that took longer is not known, and settled
     #[arg(long, value_name = "MS", env = "GAMESHELF_ARBITER_COMMIT_TIMEOUT_MS", default_value_t = 3_000)]
@@ -284,6 +292,11 @@ impl Config {
             trim_interval_ms: self.trim_interval_ms,
             rules: self.rules(),
         }
+    }
+
+    pub(crate) fn store_options(&self) -> StoreOptions {
+        let commit_timeout = Duration::from_millis(self.commit_timeout_ms);
+        StoreOptions { commit_timeout, memtable_rows: self.memtable_rows }
     }
 
     pub(crate) fn copy_limits(&self) -> CopyLimits {

@@ -238,8 +238,7 @@ impl Arbitration {
     }
 
     async fn open(&self) -> Result<SharedStore, database::OpenError> {
-        let commit_timeout = Duration::from_millis(self.config.commit_timeout_ms);
-        store::open(&self.config.database_url, &self.config.database, commit_timeout).await
+        store::open(&self.config.database_url, &self.config.database, self.config.store_options()).await
     }
 
     async fn take(&self, store: &SharedStore, leader_id: Uuid) -> Result<Taken, RunError> {

@@ -29,7 +29,7 @@ use crate::domain::{
 
 pub(crate) use error::{CommitError, StoreError};
 pub(crate) use log::{LogRow, LogStore};
-pub(crate) use open::open;
+pub(crate) use open::{StoreOptions, open};
 
 /// A store that is open.
 pub(crate) type SharedStore = Arc<dyn Store>;

@@ -2,7 +2,14 @@
 
 mod commit;
 mod log;
+mod memtable;
+mod merge;
 mod page;
+#[cfg(test)]
+mod tests;
+
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 
 use async_trait::async_trait;
 use database::Sqlite;
@@ -10,6 +17,8 @@ use sqlx::sqlite::SqliteRow;
 use sqlx::{AssertSqlSafe, Connection, Row, SqliteConnection};
 use tokio::sync::{MappedMutexGuard, Mutex, MutexGuard};
 use uuid::Uuid;
+
+use memtable::Memtable;
 
 use super::record::{self, cause, decode_outcome, id, signed, unsigned};
 use super::rows::row_readers;
@@ -65,9 +74,18 @@ mod sql {
           digest_state = excluded.digest_state, repaired_partitions = excluded.repaired_partitions,
           last_seen_ms = excluded.last_seen_ms";
 
+    pub(super) const FLUSHED: &str = "SELECT revision, flushed_to FROM head";
+
     pub(super) const FORGET_REQUESTS: &str =
         "DELETE FROM request WHERE request_id IN (SELECT unhex(value) FROM json_each($1))";
 }
+
+/// How many rows are carried over in one transaction where no batch does it beside: the writer waits for it.
+const FLUSHED_AT_ONCE: usize = 512;
+/// How many batches of the log are redone at once when the store is opened.
+const REDONE_AT_ONCE: u32 = 64;
+/// How many entitlements are looked up at once when the store is opened.
+const LOOKED_UP_AT_ONCE: usize = 1_000;
 
 /// The store on SQLite.
 #[derive(Debug)]
@@ -76,12 +94,49 @@ pub(super) struct SqliteStore {
     /// The connection that writes, out of its pool: a pool asks a connection whether it lives each time that it gets it
     /// back, which costs as much as a small statement. None once the store is closed.
     writer: Mutex<Option<SqliteConnection>>,
+    /// Changed by whoever holds the connection that writes, and by nobody else. Who reads looks here first and into the tables then:
+    /// a row that leaves is in a table before it is gone from here.
+    memtable: RwLock<Memtable>,
+    /// How many rows it has.
+    waiting: Arc<AtomicI64>,
 }
 
 impl SqliteStore {
-    pub(super) async fn new(database: Sqlite) -> Result<Self, sqlx::Error> {
-        let writer = database.writer.acquire().await?.detach();
-        Ok(Self { database, writer: Mutex::new(Some(writer)) })
+    /// The store on an open database. About `memtable_rows` entitlements wait in memory before they are written into their table.
+    pub(super) async fn new(database: Sqlite, memtable_rows: usize) -> Result<Self, StoreError> {
+        let mut writer = database.writer.acquire().await?.detach();
+        let memtable = recover(&mut writer, memtable_rows).await?;
+        let (waiting, memtable) = (memtable::observed(), RwLock::new(memtable));
+        let store = Self { database, writer: Mutex::new(Some(writer)), memtable, waiting };
+        store.change_memtable(|_| {});
+        Ok(store)
+    }
+
+    fn memtable(&self) -> RwLockReadGuard<'_, Memtable> {
+        self.memtable.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// To be called while the connection that writes is held.
+    fn change_memtable(&self, change: impl FnOnce(&mut Memtable)) {
+        let mut memtable = self.memtable.write().unwrap_or_else(PoisonError::into_inner);
+        change(&mut memtable);
+        self.waiting.store(i64::try_from(memtable.len()).unwrap_or(i64::MAX), Ordering::Relaxed);
+    }
+
+    /// Carries rows over until all that began by a revision are in the table. The writer goes on between.
+    async fn flush_to(&self, revision: Revision) -> Result<(), StoreError> {
+        loop {
+            let mut writer = self.writer().await?;
+            let flush = {
+                let memtable = self.memtable();
+                if memtable.flushed_to() >= revision.min(memtable.head()) {
+                    return Ok(());
+                }
+                memtable.flush(FLUSHED_AT_ONCE)
+            };
+            commit::flush(&mut writer, &flush).await?;
+            self.change_memtable(|memtable| memtable.flushed(flush));
+        }
     }
 
     async fn writer(&self) -> Result<MappedMutexGuard<'_, SqliteConnection>, StoreError> {
@@ -105,6 +160,33 @@ fn ids_json(ids: &[RequestId]) -> String {
 }
 
 row_readers!(SqliteRow);
+
+/// Finds what the process before left in the log alone.
+async fn recover(writer: &mut SqliteConnection, memtable_rows: usize) -> Result<Memtable, StoreError> {
+    let row = sqlx::query(sql::FLUSHED).fetch_one(&mut *writer).await?;
+    let (head, flushed_to) = (unsigned(row.try_get(0)?)?, unsigned(row.try_get(1)?)?);
+    let mut memtable = Memtable::new(memtable_rows, head, flushed_to);
+    let mut after = flushed_to;
+    while after < head {
+        let query = sqlx::query(shared::LOG).bind(signed(after)).bind(REDONE_AT_ONCE);
+        let batches = read_all(&query.fetch_all(&mut *writer).await?, |row| {
+            record::decode_commits(row.try_get(0)?, after)
+        })?;
+        let gap = || StoreError::Corrupt(format!("the log lacks revision {}", after + 1));
+        let commits: Vec<Commit> = batches.into_iter().flatten().collect();
+        after = commits.last().map(|commit| commit.revision).ok_or_else(gap)?;
+        for commit in &commits {
+            memtable.redo(commit);
+        }
+    }
+    for keys in memtable.keys().chunks(LOOKED_UP_AT_ONCE) {
+        let query = sqlx::query(sql::LOAD_ENTITLEMENTS).bind(keys_json(keys));
+        for present in read_all(&query.fetch_all(&mut *writer).await?, read_entitlement)? {
+            memtable.forget(&present.key());
+        }
+    }
+    Ok(memtable)
+}
 
 #[async_trait]
 impl Store for SqliteStore {
@@ -136,6 +218,9 @@ impl Store for SqliteStore {
         if !keys.is_empty() {
             let query = sqlx::query(sql::LOAD_ENTITLEMENTS).bind(keys_json(keys));
             loaded.entitlements = read_all(&query.fetch_all(&mut *connection).await?, read_entitlement)?;
+            // Nothing changes while the connection that writes is held.
+            let memtable = self.memtable();
+            loaded.entitlements.extend(keys.iter().filter_map(|key| memtable.get(Revision::MAX, key)));
         }
         Ok(loaded)
     }
@@ -155,12 +240,15 @@ impl Store for SqliteStore {
     }
 
     async fn last_change(&self, subject: &Subject) -> Result<Revision, StoreError> {
+        let mut writer = self.writer().await?;
         let row = sqlx::query(shared::LAST_CHANGE)
             .bind(subject.0.as_str())
             .bind(subject.1.as_ref().map_or("", GameId::as_str))
-            .fetch_one(&mut *self.writer().await?)
+            .fetch_one(&mut *writer)
             .await?;
-        Ok(read_number(&row)?.unwrap_or(0))
+        let waiting = self.memtable().of(Revision::MAX, subject);
+        let waiting = waiting.iter().map(|one| one.valid_from).max();
+        Ok(read_number(&row)?.max(waiting).unwrap_or(0))
     }
 
     async fn next_due_ms(&self) -> Result<Option<u64>, StoreError> {
@@ -179,16 +267,24 @@ impl Store for SqliteStore {
     }
 
     async fn commit(&self, head: &Head, batch: &Batch) -> Result<(), CommitError> {
-        commit::commit(&mut *self.writer().await?, head, batch).await
+        let mut writer = self.writer().await?;
+        let plan = self.memtable().plan(batch).ok_or(CommitError::Conflict)?;
+        commit::commit(&mut writer, head, batch, &plan).await?;
+        self.change_memtable(|memtable| memtable.committed(plan, batch));
+        Ok(())
     }
 
     async fn check(&self, at: Revision, keys: &[Key]) -> Result<Vec<Entitlement>, StoreError> {
+        let waiting: Vec<_> = {
+            let memtable = self.memtable();
+            keys.iter().filter_map(|key| memtable.get(at, key)).collect()
+        };
         let rows = sqlx::query(sql::CHECK)
             .bind(signed(at))
             .bind(keys_json(keys))
             .fetch_all(&self.database.readers)
             .await?;
-        read_all(&rows, read_entitlement)
+        Ok(merge::entitlements(read_all(&rows, read_entitlement)?, waiting, usize::MAX))
     }
 
     async fn list(
@@ -198,6 +294,7 @@ impl Store for SqliteStore {
         after: Option<&GameId>,
         limit: u32,
     ) -> Result<Vec<Entitlement>, StoreError> {
+        let waiting = self.memtable().list(at, customer_id, after, limit as usize);
         let rows = sqlx::query(shared::LIST)
             .bind(signed(at))
             .bind(customer_id.as_str())
@@ -205,7 +302,7 @@ impl Store for SqliteStore {
             .bind(limit)
             .fetch_all(&self.database.readers)
             .await?;
-        read_all(&rows, read_entitlement)
+        Ok(merge::entitlements(read_all(&rows, read_entitlement)?, waiting, limit as usize))
     }
 
     async fn history(
@@ -215,6 +312,7 @@ impl Store for SqliteStore {
         after: Option<&HistoryPlace>,
         limit: u32,
     ) -> Result<Vec<Ownership>, StoreError> {
+        let waiting = self.memtable().of(at, subject);
         let rows = sqlx::query(shared::HISTORY)
             .bind(signed(at))
             .bind(subject.0.as_str())
@@ -224,17 +322,18 @@ impl Store for SqliteStore {
             .bind(limit)
             .fetch_all(&self.database.readers)
             .await?;
-        read_all(&rows, read_ownership)
+        Ok(merge::ownerships(read_all(&rows, read_ownership)?, waiting, after, limit as usize))
     }
 
     async fn explain(&self, at: Revision, key: &Key) -> Result<Option<Ownership>, StoreError> {
+        let waiting = self.memtable().get(at, key);
         let row = sqlx::query(shared::EXPLAIN)
             .bind(signed(at))
             .bind(key.0.as_str())
             .bind(key.1.as_str())
             .fetch_optional(&self.database.readers)
             .await?;
-        row.as_ref().map(read_ownership).transpose()
+        Ok(merge::newest(row.as_ref().map(read_ownership).transpose()?, waiting))
     }
 
     async fn snapshot(
@@ -243,6 +342,7 @@ impl Store for SqliteStore {
         after: Option<&Key>,
         limit: u32,
     ) -> Result<Vec<Entitlement>, StoreError> {
+        let waiting = self.memtable().page(at, after, limit as usize);
         let row = sqlx::query(AssertSqlSafe(page::as_one_row(shared::SNAPSHOT)))
             .bind(signed(at))
             .bind(after.map_or("", |(customer_id, _)| customer_id.as_str()))
@@ -250,7 +350,7 @@ impl Store for SqliteStore {
             .bind(limit)
             .fetch_one(&self.database.readers)
             .await?;
-        page::read(row.try_get(0)?)
+        Ok(merge::entitlements(page::read(row.try_get(0)?)?, waiting, limit as usize))
     }
 
     async fn log(&self, after: Revision, limit_batches: u32) -> Result<Vec<Commit>, StoreError> {
@@ -326,6 +426,10 @@ impl Store for SqliteStore {
     }
 
     async fn close(&self) {
+        // So the tables are whole where nobody runs, and the next process has nothing to redo.
+        if let Err(error) = self.flush_to(Revision::MAX).await {
+            tracing::warn!(%error, "what waits in memory could not be written; the next start finds it in the log");
+        }
         let writer = self.writer.lock().await.take();
         if let Some(writer) = writer
             && let Err(error) = writer.close().await

@@ -1,6 +1,7 @@
 //! What every store must do, run against both.
 
 use std::collections::HashMap;
+use std::slice;
 use std::sync::Arc;
 
 use super::testing::{TestStore, on_both_stores};
@@ -14,6 +15,9 @@ on_both_stores!(
     leading_raises_the_epoch_and_keeps_the_store,
     whoever_was_taken_over_cannot_lead_again,
     a_batch_is_read_back_after_a_restart,
+    what_was_acknowledged_is_there_after_a_crash,
+    what_left_the_log_is_there_after_a_crash,
+    reads_beside_the_writer_show_their_revision_whole,
     an_older_epoch_is_fenced,
     another_revision_is_fenced,
     a_batch_that_fails_leaves_nothing,
@@ -46,12 +50,12 @@ fn request_id(number: u64) -> RequestId {
 const RULES: Rules = Rules { reservations_per_customer: 10, limited_editions: 10 };
 
 /// What is to become a commit: changes, granting where `true`.
-struct Draft {
+pub(super) struct Draft {
     revision: Revision,
     command: Command,
 }
 
-fn commit(revision: Revision, changes: &[(bool, &str, &str)]) -> Draft {
+pub(super) fn commit(revision: Revision, changes: &[(bool, &str, &str)]) -> Draft {
     let operation = |(granted, customer_id, game_id): &(bool, &str, &str)| {
         let key = key(customer_id, game_id);
         match granted {
@@ -112,7 +116,7 @@ async fn batch_of(test: &TestStore, drafts: Vec<Draft>) -> Batch {
 }
 
 /// Commits batches, one after the other.
-async fn write(test: &TestStore, head: &mut Head, batches: Vec<Vec<Draft>>) {
+pub(super) async fn write(test: &TestStore, head: &mut Head, batches: Vec<Vec<Draft>>) {
     for commits in batches {
         let batch = batch_of(test, commits).await;
         test.store.commit(head, &batch).await.unwrap();
@@ -155,6 +159,108 @@ async fn a_batch_is_read_back_after_a_restart(mut test: TestStore) {
     assert_eq!(loaded.entitlements[0].cause, cause());
     assert_eq!(loaded.entitlements[0].granted_at_ms, 1_001);
     assert_eq!(test.store.log(0, 10).await.unwrap(), batch.commits);
+}
+
+/// Twelve customers get games, in batches as the writer makes them; some lose theirs, and one of them gets it again.
+async fn write_much(test: &TestStore, head: &mut Head) {
+    let customers: Vec<String> = (1..=12).map(|number| format!("c{}", number * 7 % 13)).collect();
+    let mut batches: Vec<Vec<Draft>> = Vec::new();
+    for (number, customer) in (1..).zip(&customers) {
+        batches.push(vec![commit(number, &[(true, customer, "g")])]);
+    }
+    batches
+        .push(vec![commit(13, &[(false, "c7", "g")]), commit(14, &[(false, "c1", "g"), (true, "c1", "h")])]);
+    batches.push(vec![commit(15, &[(true, "c7", "g")])]);
+    write(test, head, batches).await;
+}
+
+/// What every read says of some revisions.
+async fn everything(test: &TestStore) -> Vec<String> {
+    let mut everything = Vec::new();
+    let keys: Vec<Key> = (1..=12)
+        .flat_map(|number| [key(&format!("c{number}"), "g"), key(&format!("c{number}"), "h")])
+        .collect();
+    let loaded = test.store.load(&[request_id(13)], &keys).await.unwrap();
+    let mut loaded_keys = shown(&loaded.entitlements);
+    loaded_keys.sort_unstable();
+    everything.push(format!("{:?} {loaded_keys:?}", loaded.requests));
+    for at in [3, 12, 13, 15] {
+        let mut page = test.store.snapshot(at, None, 5).await.unwrap();
+        while let Some(last) = page.last() {
+            let next = test.store.snapshot(at, Some(&last.key()), 5).await.unwrap();
+            everything.push(format!("{at}: {page:?}"));
+            page = next;
+        }
+        let mut checked = test.store.check(at, &keys).await.unwrap();
+        checked.sort_by_key(Entitlement::key);
+        everything.push(format!("{at}: {checked:?}"));
+        for customer in ["c1", "c7", "c12"] {
+            let subject = (customer.parse().unwrap(), None);
+            everything.push(format!("{at}: {:?}", test.store.list(at, &subject.0, None, 9).await.unwrap()));
+            everything.push(format!("{at}: {:?}", test.store.history(at, &subject, None, 9).await.unwrap()));
+            everything
+                .push(format!("{at}: {:?}", test.store.explain(at, &key(customer, "g")).await.unwrap()));
+            everything.push(format!("{:?}", test.store.last_change(&subject).await.unwrap()));
+        }
+    }
+    everything
+}
+
+async fn what_was_acknowledged_is_there_after_a_crash(mut test: TestStore) {
+    let (_, mut head) = test.lead().await;
+    write_much(&test, &mut head).await;
+    let before = everything(&test).await;
+    test.crash().await;
+    assert_eq!(test.lead().await.1.revision, 15);
+    assert_eq!(everything(&test).await, before);
+    // It goes on as if nothing had been.
+    let (_, mut head) = test.lead().await;
+    write(&test, &mut head, vec![vec![commit(16, &[(false, "c7", "g"), (false, "c12", "g")])]]).await;
+    test.crash().await;
+    let listed = test.store.list(16, &"c12".parse().unwrap(), None, 9).await.unwrap();
+    assert_eq!(shown(&listed), []);
+    test.reopen().await;
+    assert_eq!(shown(&test.store.check(16, &[key("c7", "g"), key("c2", "g")]).await.unwrap()).len(), 1);
+}
+
+async fn what_left_the_log_is_there_after_a_crash(mut test: TestStore) {
+    let (leader_id, mut head) = test.lead().await;
+    write_much(&test, &mut head).await;
+    let before = everything(&test).await;
+    assert!(test.store.raise_log_mark(leader_id, 14).await.unwrap());
+    while test.store.trim_log(4).await.unwrap() > 0 {}
+    assert_eq!(everything(&test).await, before);
+    test.crash().await;
+    assert_eq!(everything(&test).await, before);
+}
+
+async fn reads_beside_the_writer_show_their_revision_whole(test: TestStore) {
+    let (_, mut head) = test.lead().await;
+    let customers: Vec<String> = (0..60).map(|number| format!("c{:02}", number * 17 % 60)).collect();
+    for (number, customer) in (1..).zip(&customers[..30]) {
+        write(&test, &mut head, vec![vec![commit(number, &[(true, customer, "g")])]]).await;
+    }
+    let store = Arc::clone(&test.store);
+    let read = async {
+        let expected = test.store.snapshot(30, None, 100).await.unwrap();
+        assert_eq!(expected.len(), 30);
+        for _ in 0..150 {
+            assert_eq!(store.snapshot(30, None, 100).await.unwrap(), expected);
+            let last = &expected[29];
+            assert_eq!(store.list(30, &last.customer_id, None, 9).await.unwrap(), *slice::from_ref(last));
+            assert_eq!(store.check(30, &[last.key()]).await.unwrap(), *slice::from_ref(last));
+        }
+    };
+    let write = async {
+        for (number, customer) in (31..).zip(&customers[30..]) {
+            // Somebody loses what was seen, and somebody else gets it.
+            let earlier = &customers[number - 31];
+            let number = number as Revision;
+            let changes = [(false, earlier.as_str(), "g"), (true, customer.as_str(), "g")];
+            write(&test, &mut head, vec![vec![commit(number, &changes)]]).await;
+        }
+    };
+    tokio::join!(read, write);
 }
 
 async fn an_older_epoch_is_fenced(test: TestStore) {

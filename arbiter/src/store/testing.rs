@@ -1,6 +1,8 @@
 //! Stores for tests: each test has one of its own, of either kind.
 
+use std::fs;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::Parser;
 use database::{DatabaseConfig, Url};
@@ -8,7 +10,10 @@ use sqlx::postgres::PgConnectOptions;
 use sqlx::{AssertSqlSafe, ConnectOptions, Connection, Executor};
 use uuid::Uuid;
 
-use super::{Head, SharedStore, open};
+use super::{Head, SharedStore, StoreOptions, open};
+
+/// So few rows wait in memory that every few commits carry some over.
+const OPTIONS: StoreOptions = StoreOptions { commit_timeout: Duration::from_secs(30), memtable_rows: 5 };
 
 #[derive(Parser)]
 struct Defaults {
@@ -35,14 +40,17 @@ pub(crate) use on_both_stores;
 pub(crate) struct TestStore {
     pub(crate) store: SharedStore,
     url: Url,
-    _directory: Option<tempfile::TempDir>,
+    directory: Option<tempfile::TempDir>,
 }
 
 impl TestStore {
     pub(crate) async fn sqlite() -> Self {
-        let directory = tempfile::tempdir().expect("a directory for the store");
+        Self::sqlite_in(tempfile::tempdir().expect("a directory for the store")).await
+    }
+
+    async fn sqlite_in(directory: tempfile::TempDir) -> Self {
         let url = Url::Sqlite(PathBuf::from(directory.path()).join("store.sqlite"));
-        Self { store: open_now(&url).await, url, _directory: Some(directory) }
+        Self { store: open_now(&url).await, url, directory: Some(directory) }
     }
 
     /// A new database on the server that the environment names.
@@ -57,21 +65,41 @@ impl TestStore {
         connection.execute(AssertSqlSafe(format!("CREATE DATABASE {name}"))).await.expect("a new database");
         connection.close().await.expect("the connection closes");
         let url = Url::Postgres(Box::new(server.database(&name)));
-        Self { store: open_now(&url).await, url, _directory: None }
+        Self { store: open_now(&url).await, url, directory: None }
     }
 
     /// Closes the store and opens it again, as after a restart.
     pub(crate) async fn reopen(&mut self) {
+        self.try_reopen().await.expect("the store opens");
+    }
+
+    /// The same, where that may fail.
+    pub(crate) async fn try_reopen(&mut self) -> Result<(), database::OpenError> {
         self.store.close().await;
-        self.store = match &self.url {
+        if matches!(self.url, Url::Sqlite(_)) {
             // The file's lock goes with the last owner of the store, so the old one must be gone before.
-            Url::Sqlite(_) => {
-                let other = Self::sqlite().await;
-                drop(std::mem::replace(&mut self.store, other.store));
-                open_now(&self.url).await
-            }
-            Url::Postgres(_) => open_now(&self.url).await,
-        };
+            let other = Self::sqlite().await;
+            drop(std::mem::replace(&mut self.store, other.store));
+        }
+        self.store = try_open(&self.url).await?;
+        Ok(())
+    }
+
+    /// The file of a store on SQLite.
+    pub(crate) fn file(&self) -> PathBuf {
+        self.directory.as_ref().expect("a store on SQLite").path().join("store.sqlite")
+    }
+
+    /// Opens the store as it is after its process was killed. On SQLite: a copy of its files as they are now.
+    pub(crate) async fn crash(&mut self) {
+        let Some(directory) = &self.directory else { return self.reopen().await };
+        let copy = tempfile::tempdir().expect("a directory for the store");
+        for name in ["store.sqlite", "store.sqlite-wal"] {
+            fs::copy(directory.path().join(name), copy.path().join(name)).expect("a copy of the store");
+        }
+        let killed = std::mem::replace(self, Self::sqlite_in(copy).await);
+        // It writes whatever it likes: to its own files.
+        killed.store.close().await;
     }
 
     /// Takes the lead as a new process would.
@@ -82,6 +110,10 @@ impl TestStore {
 }
 
 async fn open_now(url: &Url) -> SharedStore {
+    try_open(url).await.expect("the store opens")
+}
+
+async fn try_open(url: &Url) -> Result<SharedStore, database::OpenError> {
     let Defaults { database } = Defaults::parse_from(["test"]);
-    open(url, &database, std::time::Duration::from_secs(30)).await.expect("the store opens")
+    open(url, &database, OPTIONS).await
 }

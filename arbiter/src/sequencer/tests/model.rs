@@ -124,14 +124,18 @@ impl History {
         agree::with_all(&self.model, &self.test, &self.arbiter, one_of).await;
     }
 
-    /// Stops the process and starts another one, which finds everything as it was.
+    /// Stops or kills the process and starts another one, which finds everything as it was.
     async fn restart(mut self) -> Self {
         self.end_what_is_due().await;
         let Self { mut test, store, clock, arbiter, .. } = self;
         arbiter.stop().await.unwrap();
         // The file's lock goes with the last owner of the store.
         drop(store);
-        test.reopen().await;
+        if self.counter.is_multiple_of(2) {
+            test.reopen().await;
+        } else {
+            test.crash().await;
+        }
         let (store, _) = faulty(&test, &[]);
         let arbiter = start_arbiter(&store, &clock, self.cache_bytes).await;
         let restarted = Self { test, store, clock, arbiter, ..self };

@@ -5,18 +5,24 @@
 //! A constraint that a row breaks ends the whole transaction (`OR ROLLBACK`). By default it would end the statement alone, for which
 //! SQLite copies every page before a statement of several rows changes it.
 
+use std::sync::Arc;
+
 use sqlx::sqlite::SqliteArguments;
 use sqlx::{AssertSqlSafe, Sqlite, SqliteConnection};
 
 use super::super::error::is_conflict;
 use super::super::record::{self, signed};
 use super::super::{Batch, CommitError, Head, StoreError};
+use super::memtable::{Flush, Plan};
 use super::{json, keys_json};
 use crate::domain::{Entitlement, PastEntitlement};
 
 /// Advances the head, or breaks its NOT NULL where the head is not what this process left: that ends the statements.
 const BEGIN: &str = "BEGIN IMMEDIATE;
-    UPDATE OR ROLLBACK head SET revision = CASE WHEN epoch = $2 AND revision = $3 THEN $1 END;";
+    UPDATE OR ROLLBACK head SET revision = CASE WHEN epoch = $2 AND revision = $3 THEN $1 END, flushed_to = $4;";
+
+/// Begins to carry over what waits in memory, without a batch.
+const BEGIN_FLUSH: &str = "BEGIN IMMEDIATE; UPDATE head SET flushed_to = $1;";
 
 /// The constraint that [`BEGIN`] breaks on purpose.
 const FENCED: &str = "head.revision";
@@ -24,7 +30,11 @@ const FENCED: &str = "head.revision";
 /// What SQLite says of a ROLLBACK where no transaction is open.
 const NONE_OPEN: &str = "no transaction is active";
 
-/// The columns of an entitlement in a JSON array, beginning at the first.
+/// The columns of an entitlement.
+const COLUMNS: &str =
+    "customer_id, game_id, valid_from, granted_at_ms, reason, actor, order_id, ends_at_ms, from_stock";
+
+/// The same in a JSON array, beginning at the first.
 const ENTITLEMENT_VALUES: &str =
     "value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4, value ->> 5, value ->> 6,
     value ->> 7, value ->> 8";
@@ -42,17 +52,29 @@ enum Argument {
 }
 
 impl Statements {
-    fn new(head: &Head, batch: &Batch) -> Self {
+    fn of_batch(head: &Head, batch: &Batch, plan: &Plan) -> Self {
         let revision = batch.commits.last().map_or(head.revision, |commit| commit.revision);
-        let numbers = [revision, head.epoch, head.revision];
-        let arguments = numbers.into_iter().map(|number| Argument::Number(signed(number))).collect();
-        let mut statements = Self { text: BEGIN.to_owned(), arguments };
-        statements.entitlements(batch);
+        let mut statements = Self::new(BEGIN, &[revision, head.epoch, head.revision, plan.flush.flushed_to]);
+        statements.prove_absent(&plan.kept);
+        statements.insert(&plan.written);
+        statements.replace(batch.effects.replaced.iter().chain(&plan.flush.rows));
+        statements.end(batch);
         statements.reservations(batch);
         statements.requests(batch);
         statements.log(batch);
         statements.checkpoint(batch);
         statements
+    }
+
+    fn of_flush(flush: &Flush) -> Self {
+        let mut statements = Self::new(BEGIN_FLUSH, &[flush.flushed_to]);
+        statements.replace(flush.rows.iter());
+        statements
+    }
+
+    fn new(begin: &str, numbers: &[u64]) -> Self {
+        let arguments = numbers.iter().map(|number| Argument::Number(signed(*number))).collect();
+        Self { text: begin.to_owned(), arguments }
     }
 
     /// Takes an argument, and returns the number of its parameter.
@@ -67,33 +89,44 @@ impl Statements {
         self.text.extend([before, " json_each($", &parameter.to_string(), ") ", after, ";"]);
     }
 
-    fn entitlements(&mut self, batch: &Batch) {
-        let effects = &batch.effects;
-        let columns = "customer_id, game_id, valid_from, granted_at_ms, reason, actor, order_id, ends_at_ms, from_stock";
-        if !effects.inserted.is_empty() {
+    /// Breaks the primary key where one of these is in the table, as inserting it would.
+    fn prove_absent(&mut self, entitlements: &[Arc<Entitlement>]) {
+        if !entitlements.is_empty() {
+            let keys = entitlements.iter().map(|one| (one.customer_id.as_str(), one.game_id.as_str()));
+            let found = format!("INSERT OR ROLLBACK INTO entitlement ({COLUMNS}) SELECT present.* FROM");
+            let by_key = "AS input CROSS JOIN entitlement AS present
+                ON present.customer_id = input.value ->> 0 AND present.game_id = input.value ->> 1";
+            self.over_json(&found, json(&keys.collect::<Vec<_>>()), by_key);
+        }
+    }
+
+    fn insert(&mut self, entitlements: &[Arc<Entitlement>]) {
+        if !entitlements.is_empty() {
+            let rows: Vec<_> = entitlements.iter().map(|one| values(one)).collect();
             let insert =
-                format!("INSERT OR ROLLBACK INTO entitlement ({columns}) SELECT {ENTITLEMENT_VALUES} FROM");
-            self.over_json(
-                &insert,
-                json(&effects.inserted.iter().map(|one| values(one)).collect::<Vec<_>>()),
-                "",
-            );
+                format!("INSERT OR ROLLBACK INTO entitlement ({COLUMNS}) SELECT {ENTITLEMENT_VALUES} FROM");
+            self.over_json(&insert, json(&rows), "");
         }
-        if !effects.replaced.is_empty() {
-            let replace = format!("REPLACE INTO entitlement ({columns}) SELECT {ENTITLEMENT_VALUES} FROM");
-            self.over_json(
-                &replace,
-                json(&effects.replaced.iter().map(|one| values(one)).collect::<Vec<_>>()),
-                "",
-            );
+    }
+
+    fn replace<'a>(&mut self, entitlements: impl Iterator<Item = &'a Arc<Entitlement>>) {
+        let rows: Vec<_> = entitlements.map(|one| values(one)).collect();
+        if !rows.is_empty() {
+            let replace = format!("REPLACE INTO entitlement ({COLUMNS}) SELECT {ENTITLEMENT_VALUES} FROM");
+            self.over_json(&replace, json(&rows), "");
         }
+    }
+
+    /// Removes what ended, and keeps what it was.
+    fn end(&mut self, batch: &Batch) {
+        let effects = &batch.effects;
         if !effects.removed.is_empty() {
             let delete = "DELETE FROM entitlement WHERE (customer_id, game_id) IN (SELECT value ->> 0, value ->> 1 FROM";
             self.over_json(delete, keys_json(&effects.removed), ")");
         }
         if !effects.past.is_empty() {
             let insert = format!(
-                "INSERT OR ROLLBACK INTO entitlement_past ({columns}, valid_to, ended_at_ms, end_reason, end_actor, end_order_id)
+                "INSERT OR ROLLBACK INTO entitlement_past ({COLUMNS}, valid_to, ended_at_ms, end_reason, end_actor, end_order_id)
                  SELECT {ENTITLEMENT_VALUES}, value ->> 9, value ->> 10, value ->> 11, value ->> 12, value ->> 13 FROM"
             );
             self.over_json(&insert, json(&effects.past.iter().map(past_values).collect::<Vec<_>>()), "");
@@ -225,13 +258,14 @@ fn past_values(past: &PastEntitlement) -> serde_json::Value {
     row
 }
 
-/// Writes a batch in one transaction.
+/// Writes a batch in one transaction, with what it carries over.
 pub(super) async fn commit(
     writer: &mut SqliteConnection,
     head: &Head,
     batch: &Batch,
+    plan: &Plan,
 ) -> Result<(), CommitError> {
-    if let Err(error) = Statements::new(head, batch).execute(writer).await {
+    if let Err(error) = Statements::of_batch(head, batch, plan).execute(writer).await {
         roll_back(writer).await;
         return Err(match &error {
             sqlx::Error::Database(database) if database.message().contains(FENCED) => CommitError::Fenced,
@@ -241,6 +275,18 @@ pub(super) async fn commit(
     }
     // After a failed COMMIT only recovery from the log, at the next start, tells what is on the disk.
     sqlx::query("COMMIT").execute(writer).await.map(|_| ()).map_err(CommitError::Fatal)
+}
+
+/// Carries over what waits in memory, in a transaction of its own. Where it fails it may be done again, whatever became of it.
+pub(super) async fn flush(writer: &mut SqliteConnection, flush: &Flush) -> Result<(), StoreError> {
+    let mut flushed = Statements::of_flush(flush).execute(writer).await;
+    if flushed.is_ok() {
+        flushed = sqlx::query("COMMIT").execute(&mut *writer).await.map(|_| ());
+    }
+    if flushed.is_err() {
+        roll_back(writer).await;
+    }
+    Ok(flushed?)
 }
 
 /// Ends a transaction that failed, where its failure has not ended it already, as that of a constraint does.

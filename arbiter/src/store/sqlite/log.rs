@@ -30,6 +30,8 @@ impl LogStore for SqliteStore {
     }
 
     async fn raise_log_mark(&self, leader_id: Uuid, mark: Revision) -> Result<bool, StoreError> {
+        // What is in the log alone must not leave it.
+        self.flush_to(mark).await?;
         let query = sqlx::query(shared::RAISE_LOG_MARK).bind(signed(mark)).bind(leader_id);
         Ok(query.execute(&mut *self.writer().await?).await?.rows_affected() == 1)
     }
