@@ -57,6 +57,9 @@ pub(super) fn submit(error: &SubmitError) -> Status {
         SubmitError::QueueFullBytes { limit_bytes } => {
             builder(Reason::QueueFull).with("limit_bytes", limit_bytes).retry_after(RETRY_QUEUE)
         }
+        SubmitError::TooLarge { bytes, limit_bytes } => {
+            builder(Reason::InvalidFields).with("bytes", bytes).with("limit_bytes", limit_bytes)
+        }
         SubmitError::RequestIdReused => {
             builder(Reason::RequestIdReused).bad_field("request_id", "request_id stands for other content")
         }

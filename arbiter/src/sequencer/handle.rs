@@ -53,6 +53,10 @@ impl SequencerHandle {
         &self,
         submission: Submission,
     ) -> Result<oneshot::Receiver<Result<Answer, SubmitError>>, SubmitError> {
+        let bytes = u32::try_from(submission.command.bytes()).unwrap_or(u32::MAX);
+        if bytes as usize > self.limit_bytes {
+            return Err(SubmitError::TooLarge { bytes, limit_bytes: self.limit_bytes });
+        }
         let slot = self.sender.try_reserve().map_err(|error| match error {
             mpsc::error::TrySendError::Full(()) => {
                 self.metrics.refused();
@@ -60,7 +64,6 @@ impl SequencerHandle {
             }
             mpsc::error::TrySendError::Closed(()) => SubmitError::Stopped,
         })?;
-        let bytes = u32::try_from(submission.command.bytes()).unwrap_or(u32::MAX);
         let permit = Arc::clone(&self.bytes).try_acquire_many_owned(bytes).map_err(|_| {
             self.metrics.refused();
             SubmitError::QueueFullBytes { limit_bytes: self.limit_bytes }

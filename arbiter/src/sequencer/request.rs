@@ -33,6 +33,9 @@ pub(crate) enum SubmitError {
     /// The queue holds as many bytes as it may. Nothing was enqueued.
     #[error("the queue of writes is full: it holds at most {limit_bytes} bytes")]
     QueueFullBytes { limit_bytes: usize },
+    /// The request alone is larger than the queue. Nothing was enqueued, and nothing will be.
+    #[error("the request takes {bytes} bytes in the queue of writes, which holds at most {limit_bytes}")]
+    TooLarge { bytes: u32, limit_bytes: usize },
     /// The request id stands for other content. Nothing was written.
     #[error("the request id was used before for a request with other content")]
     RequestIdReused,

@@ -106,6 +106,8 @@ impl Arbiter {
 fn start_process(url: &str, listen: &str) -> Process {
     let mut command = gameshelf();
     command.args(["arbiter", "--listen", listen, "--database-url", url, "--lease-ms", LEASE_MS]);
+    // Its connections are spread over two threads; and so few new entitlements wait in memory that many are carried over.
+    command.args(["--worker-threads", "2", "--memtable-rows", "20"]);
     Process::start(&mut command)
 }
 

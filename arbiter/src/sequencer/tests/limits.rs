@@ -187,6 +187,16 @@ async fn the_sizes_of_the_queue_are_told() {
         (0..2).for_each(|_| store.release_commit());
         assert!(first.await.unwrap().is_ok() && second.await.unwrap().is_ok());
         assert_eq!(running.hub.head(), before + 2, "nothing of the third one was enqueued");
+        store.release_commit();
+        let alone = running.service.grant(Request::new(grant_request(before + 1_000, 1_000))).await;
+        match name {
+            "limit_bytes" => {
+                let status = alone.unwrap_err();
+                let told = (status.code(), metadata_of(&status, "limit_bytes"));
+                assert_eq!(told, (Code::InvalidArgument, Some(limit.to_owned())), "it would never fit");
+            }
+            _ => assert!(alone.is_ok(), "it fits where its bytes do"),
+        }
         running.stop().await.unwrap();
     }
 }
