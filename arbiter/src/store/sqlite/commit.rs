@@ -54,7 +54,8 @@ enum Argument {
 impl Statements {
     fn of_batch(head: &Head, batch: &Batch, plan: &Plan) -> Self {
         let revision = batch.commits.last().map_or(head.revision, |commit| commit.revision);
-        let mut statements = Self::new(BEGIN, &[revision, head.epoch, head.revision, plan.flush.flushed_to]);
+        let mut statements =
+            Self::new(BEGIN, &[revision, head.epoch, head.revision, plan.flush.flushed_to.revision]);
         statements.prove_absent(&plan.kept);
         statements.insert(&plan.written);
         statements.replace(batch.effects.replaced.iter().chain(&plan.flush.rows));
@@ -67,7 +68,7 @@ impl Statements {
     }
 
     fn of_flush(flush: &Flush) -> Self {
-        let mut statements = Self::new(BEGIN_FLUSH, &[flush.flushed_to]);
+        let mut statements = Self::new(BEGIN_FLUSH, &[flush.flushed_to.revision]);
         statements.replace(flush.rows.iter());
         statements
     }

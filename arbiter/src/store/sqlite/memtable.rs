@@ -30,20 +30,27 @@ type Place = (CustomerId, Option<GameId>);
 pub(super) struct Memtable {
     rows: BTreeMap<Place, Arc<Entitlement>>,
     limit_rows: usize,
-    /// The newest revision.
-    head: Revision,
+    head: LogPlace,
     /// Up to here everything is in the table.
-    flushed_to: Revision,
+    flushed_to: LogPlace,
     sweep: Sweep,
 }
 
+/// A place in the log.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct LogPlace {
+    pub(super) revision: Revision,
+    /// How many changes there are up to it, counted from some place on.
+    changes: u64,
+}
+
 /// How far the table is swept.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 struct Sweep {
     /// The last row that it carried over; none at its beginning.
     after: Option<Place>,
-    /// The newest revision when it began: at its end, everything up to here is in the table.
-    began: Revision,
+    /// Where the log was when it began: at its end, everything up to here is in the table.
+    began: LogPlace,
 }
 
 /// What a transaction carries over.
@@ -52,7 +59,7 @@ pub(super) struct Flush {
     /// In the order of the table.
     pub(super) rows: Vec<Arc<Entitlement>>,
     /// Up to where everything is in the table with it.
-    pub(super) flushed_to: Revision,
+    pub(super) flushed_to: LogPlace,
     sweep: Sweep,
 }
 
@@ -96,8 +103,9 @@ fn is_dense(rows: &[Arc<Entitlement>]) -> bool {
 impl Memtable {
     /// An empty one that grows to about `limit_rows`, on a store whose newest revision is `head`.
     pub(super) fn new(limit_rows: usize, head: Revision, flushed_to: Revision) -> Self {
-        let sweep = Sweep { after: None, began: flushed_to };
-        Self { rows: BTreeMap::new(), limit_rows, head, flushed_to, sweep }
+        let place = |revision| LogPlace { revision, changes: 0 };
+        let sweep = Sweep { after: None, began: place(flushed_to) };
+        Self { rows: BTreeMap::new(), limit_rows, head: place(head), flushed_to: place(flushed_to), sweep }
     }
 
     pub(super) fn len(&self) -> usize {
@@ -106,16 +114,17 @@ impl Memtable {
 
     /// The newest revision.
     pub(super) fn head(&self) -> Revision {
-        self.head
+        self.head.revision
     }
 
     /// Up to here everything is in the table.
     pub(super) fn flushed_to(&self) -> Revision {
-        self.flushed_to
+        self.flushed_to.revision
     }
 
     /// Does what a commit of the log did. What it wrote into the table itself is to be dropped afterwards, by [`Memtable::forget`].
     pub(super) fn redo(&mut self, commit: &Commit) {
+        self.head.changes += commit.changes.len() as u64;
         for change in &commit.changes {
             match change {
                 Change::Granted { key, ends_at_ms: None, .. } => {
@@ -154,7 +163,7 @@ impl Memtable {
         let may_wait = self.limit_rows > 0 && !is_dense(&effects.inserted);
         let waits = |one: &Arc<Entitlement>| may_wait && one.ends_at_ms.is_none() && !one.from_stock;
         let (kept, written): (Vec<_>, Vec<_>) = effects.inserted.iter().cloned().partition(waits);
-        let changes = kept.len().max(batch.commits.len());
+        let changes = batch.commits.iter().map(|commit| commit.changes.len()).sum();
         let is_changed = |one: &Entitlement| {
             let key = one.key();
             effects.removed.binary_search(&key).is_ok()
@@ -170,7 +179,8 @@ impl Memtable {
     /// How many rows a batch carries over: as many as it adds when as many wait as may, and fewer when fewer wait. What a new process
     /// has to redo is bounded the same way.
     fn rows_to_carry(&self, changes: usize) -> usize {
-        let to_redo = usize::try_from((self.head - self.flushed_to) / 2).unwrap_or(usize::MAX);
+        let to_redo = (self.head.changes - self.flushed_to.changes) / 2;
+        let to_redo = usize::try_from(to_redo).unwrap_or(usize::MAX);
         let waiting = self.rows.len().max(to_redo);
         changes.saturating_mul(waiting).div_ceil(self.limit_rows.max(1)).min(changes * CARRIED_PER_CHANGE)
     }
@@ -212,7 +222,10 @@ impl Memtable {
             self.rows.remove(&place(one));
         }
         self.rows.extend(plan.kept.into_iter().map(|one| (place(&one), one)));
-        self.head = batch.commits.last().map_or(self.head, |commit| commit.revision);
+        for commit in &batch.commits {
+            self.head.revision = commit.revision;
+            self.head.changes += commit.changes.len() as u64;
+        }
     }
 
     /// The entitlement of a key, if it is here and began by a revision.
