@@ -164,10 +164,11 @@ impl Memtable {
         let waits = |one: &Arc<Entitlement>| may_wait && one.ends_at_ms.is_none() && !one.from_stock;
         let (kept, written): (Vec<_>, Vec<_>) = effects.inserted.iter().cloned().partition(waits);
         let changes = batch.commits.iter().map(|commit| commit.changes.len()).sum();
+        // Both are in order.
         let is_changed = |one: &Entitlement| {
             let key = one.key();
             effects.removed.binary_search(&key).is_ok()
-                || effects.replaced.iter().any(|replaced| replaced.key() == key)
+                || effects.replaced.binary_search_by(|replaced| replaced.key().cmp(&key)).is_ok()
         };
         let mut flush = self.flush(self.rows_to_carry(changes));
         if !(effects.removed.is_empty() && effects.replaced.is_empty()) {
