@@ -267,9 +267,15 @@ impl Store for SqliteStore {
     }
 
     async fn commit(&self, head: &Head, batch: &Batch) -> Result<(), CommitError> {
-        let mut writer = self.writer().await?;
+        let mut slot = self.writer.lock().await;
+        let writer = slot.as_mut().ok_or(StoreError::Unreachable(sqlx::Error::PoolClosed))?;
         let plan = self.memtable().plan(batch).ok_or(CommitError::Conflict)?;
-        commit::commit(&mut writer, head, batch, &plan).await?;
+        let committed = commit::commit(writer, head, batch, &plan).await;
+        if matches!(committed, Err(CommitError::Fatal(_))) {
+            // Whether what waits in memory is still to be carried over is not known any more, so nothing may be.
+            *slot = None;
+        }
+        committed?;
         self.change_memtable(|memtable| memtable.committed(plan, batch));
         Ok(())
     }

@@ -79,7 +79,7 @@ fn stored(request_id: RequestId, revision: Revision) -> StoredRequest {
 }
 
 /// What writes these commits on top of what is stored.
-async fn batch_of(test: &TestStore, drafts: Vec<Draft>) -> Batch {
+pub(super) async fn batch_of(test: &TestStore, drafts: Vec<Draft>) -> Batch {
     let mut needs = Needs::default();
     for draft in &drafts {
         needs.add(&draft.command);

@@ -2,7 +2,8 @@ use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{AssertSqlSafe, ConnectOptions, Connection, Row};
 
 use crate::domain::Revision;
-use crate::store::suite::{commit, write};
+use crate::store::CommitError;
+use crate::store::suite::{batch_of, commit, write};
 use crate::store::testing::TestStore;
 
 /// What a statement says of the file of a store that is closed.
@@ -53,4 +54,25 @@ async fn a_log_that_lacks_what_waits_is_told() {
     ask(&test, "DELETE FROM change_log WHERE last_revision > 1").await;
     let error = test.try_reopen().await.unwrap_err();
     assert!(error.to_string().contains("the log lacks revision 2"), "{error}");
+}
+
+#[tokio::test]
+async fn nothing_is_written_after_a_commit_that_failed() {
+    let mut test = with_three_grants().await;
+    let (_, head) = test.lead().await;
+    // COMMIT refuses a child without a parent.
+    ask(&test, "CREATE TABLE parent (id INTEGER PRIMARY KEY)").await;
+    ask(&test, "CREATE TABLE child (parent INTEGER REFERENCES parent DEFERRABLE INITIALLY DEFERRED)").await;
+    ask(&test, "CREATE TRIGGER spoil AFTER INSERT ON change_log BEGIN INSERT INTO child VALUES (7); END")
+        .await;
+    let batch = batch_of(&test, vec![commit(4, &[(false, "a", "g"), (true, "d", "g")])]).await;
+    assert!(matches!(test.store.commit(&head, &batch).await, Err(CommitError::Fatal(_))));
+    // What became of it only the next start can tell; until then nothing is written on what was known before.
+    assert!(matches!(test.store.commit(&head, &batch).await, Err(CommitError::Before(_))));
+    let waiting = ask(&test, "SELECT flushed_to FROM head").await;
+    test.store.close().await;
+    assert_eq!(ask(&test, "SELECT flushed_to FROM head").await, waiting, "nothing was carried over");
+    ask(&test, "DROP TRIGGER spoil").await;
+    test.reopen().await;
+    assert_eq!(test.store.snapshot(3, None, 9).await.unwrap().len(), 3);
 }
