@@ -44,6 +44,8 @@ pub(crate) struct FaultyStore {
     calls: AtomicUsize,
     trim_gate: Semaphore,
     trims: AtomicUsize,
+    mark_gate: Semaphore,
+    marks_waiting: Semaphore,
 }
 
 impl FaultyStore {
@@ -59,6 +61,8 @@ impl FaultyStore {
             calls: AtomicUsize::new(0),
             trim_gate: Semaphore::new(Semaphore::MAX_PERMITS / 2),
             trims: AtomicUsize::new(0),
+            mark_gate: Semaphore::new(Semaphore::MAX_PERMITS / 2),
+            marks_waiting: Semaphore::new(0),
         }
     }
 
@@ -70,6 +74,26 @@ impl FaultyStore {
     /// Lets things be forgotten again.
     pub(crate) fn release_trims(&self) {
         self.trim_gate.add_permits(Semaphore::MAX_PERMITS / 2);
+    }
+
+    /// Lets neither rows be carried over nor the log's mark be raised until each is released.
+    pub(crate) fn hold_log_mark(&self) {
+        self.mark_gate.forget_permits(Semaphore::MAX_PERMITS);
+    }
+
+    /// Lets one of them go on.
+    pub(crate) fn release_log_mark(&self) {
+        self.mark_gate.add_permits(1);
+    }
+
+    /// Waits until one more of them is held.
+    pub(crate) async fn log_mark_is_held(&self) {
+        self.marks_waiting.acquire().await.expect("the semaphore stays open").forget();
+    }
+
+    async fn pass_mark_gate(&self) {
+        self.marks_waiting.add_permits(1);
+        self.mark_gate.acquire().await.expect("the semaphore stays open").forget();
     }
 
     /// How often something was to be forgotten.
@@ -138,7 +162,13 @@ impl LogStore for FaultyStore {
         self.inner.log_mark().await
     }
 
+    async fn carry_over(&self, up_to: Revision) -> Result<(), StoreError> {
+        self.pass_mark_gate().await;
+        self.inner.carry_over(up_to).await
+    }
+
     async fn raise_log_mark(&self, leader_id: Uuid, mark: Revision) -> Result<bool, StoreError> {
+        self.pass_mark_gate().await;
         self.inner.raise_log_mark(leader_id, mark).await
     }
 

@@ -24,6 +24,9 @@ pub(crate) trait LogStore {
     /// The oldest revision that a reader may resume after: what was committed up to it may have left the log.
     async fn log_mark(&self) -> Result<Revision, StoreError>;
 
+    /// Writes what stands in the log alone, up to a revision, into the tables. To raise the mark does it too, but then that takes long.
+    async fn carry_over(&self, up_to: Revision) -> Result<(), StoreError>;
+
     /// Raises that revision, which never goes back. Returns false, and changes nothing, where this process does not lead.
     async fn raise_log_mark(&self, leader_id: Uuid, mark: Revision) -> Result<bool, StoreError>;
 

@@ -8,7 +8,7 @@ mod page;
 #[cfg(test)]
 mod tests;
 
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 
 use async_trait::async_trait;
@@ -94,6 +94,10 @@ pub(super) struct SqliteStore {
     /// The connection that writes, out of its pool: a pool asks a connection whether it lives each time that it gets it
     /// back, which costs as much as a small statement. None once the store is closed.
     writer: Mutex<Option<SqliteConnection>>,
+    /// Whether a COMMIT failed. Nothing may be written any more: what waits in memory may be what is owned, or what was.
+    has_failed: AtomicBool,
+    /// Whether rows are being carried over without a batch. Whoever does it may be dropped half way.
+    is_flushing: AtomicBool,
     /// Changed by whoever holds the connection that writes, and by nobody else. Who reads looks here first and into the tables then:
     /// a row that leaves is in a table before it is gone from here.
     memtable: RwLock<Memtable>,
@@ -107,7 +111,9 @@ impl SqliteStore {
         let mut writer = database.writer.acquire().await?.detach();
         let memtable = recover(&mut writer, memtable_rows).await?;
         let (waiting, memtable) = (memtable::observed(), RwLock::new(memtable));
-        let store = Self { database, writer: Mutex::new(Some(writer)), memtable, waiting };
+        let (has_failed, is_flushing) = (AtomicBool::new(false), AtomicBool::new(false));
+        let writer = Mutex::new(Some(writer));
+        let store = Self { database, writer, has_failed, is_flushing, memtable, waiting };
         store.change_memtable(|_| {});
         Ok(store)
     }
@@ -123,26 +129,60 @@ impl SqliteStore {
         self.waiting.store(i64::try_from(memtable.len()).unwrap_or(i64::MAX), Ordering::Relaxed);
     }
 
-    /// Carries rows over until all that began by a revision are in the table. The writer goes on between.
-    async fn flush_to(&self, revision: Revision) -> Result<(), StoreError> {
+    /// Carries rows over until all that began by a revision are in the table. The writer goes on between. Returns false where another
+    /// process committed something: what waits here is nothing to go by any more.
+    async fn flush_to(&self, revision: Revision) -> Result<bool, StoreError> {
         loop {
             let mut writer = self.writer().await?;
-            let flush = {
+            if self.has_failed.load(Ordering::Relaxed) {
+                return Err(StoreError::Failed(failed()));
+            }
+            let (head, flush) = {
                 let memtable = self.memtable();
                 if memtable.flushed_to() >= revision.min(memtable.head()) {
-                    return Ok(());
+                    return Ok(true);
                 }
-                memtable.flush(FLUSHED_AT_ONCE)
+                (memtable.head(), memtable.flush(FLUSHED_AT_ONCE))
             };
-            commit::flush(&mut writer, &flush).await?;
-            self.change_memtable(|memtable| memtable.flushed(flush));
+            self.is_flushing.store(true, Ordering::Relaxed);
+            let flushed = commit::flush(&mut writer, head, &flush).await;
+            self.is_flushing.store(false, Ordering::Relaxed);
+            match flushed {
+                Ok(()) => self.change_memtable(|memtable| memtable.flushed(flush)),
+                Err(CommitError::Before(error)) => return Err(error),
+                Err(CommitError::Fenced | CommitError::Conflict) => return Ok(false),
+                Err(CommitError::Fatal(error) | CommitError::Unknown(error)) => {
+                    self.has_failed.store(true, Ordering::Relaxed);
+                    commit::roll_back(&mut writer).await;
+                    return Err(StoreError::Failed(error));
+                }
+            }
         }
     }
 
+    /// The connection that writes, with no transaction open.
     async fn writer(&self) -> Result<MappedMutexGuard<'_, SqliteConnection>, StoreError> {
-        MutexGuard::try_map(self.writer.lock().await, Option::as_mut)
-            .map_err(|_| StoreError::Unreachable(sqlx::Error::PoolClosed))
+        let writer = MutexGuard::try_map(self.writer.lock().await, Option::as_mut);
+        let mut writer = writer.map_err(|_| closed())?;
+        if self.is_flushing.load(Ordering::Relaxed) {
+            // Whatever became of it: what was carried over is only carried over again.
+            commit::roll_back(&mut writer).await;
+            self.is_flushing.store(false, Ordering::Relaxed);
+        }
+        Ok(writer)
     }
+}
+
+/// There is no connection that writes any more.
+fn closed() -> StoreError {
+    StoreError::Unreachable(sqlx::Error::PoolClosed)
+}
+
+/// A COMMIT failed, and nothing may be written any more.
+fn failed() -> sqlx::Error {
+    sqlx::Error::Protocol(
+        "a COMMIT failed before; the next start reads from the log what became of it".into(),
+    )
 }
 
 /// A value as JSON. Texts, numbers and lists of them always are.
@@ -172,13 +212,20 @@ async fn recover(writer: &mut SqliteConnection, memtable_rows: usize) -> Result<
         let batches = read_all(&query.fetch_all(&mut *writer).await?, |row| {
             record::decode_commits(row.try_get(0)?, after)
         })?;
-        let gap = || StoreError::Corrupt(format!("the log lacks revision {}", after + 1));
-        let commits: Vec<Commit> = batches.into_iter().flatten().collect();
-        after = commits.last().map(|commit| commit.revision).ok_or_else(gap)?;
-        for commit in &commits {
-            memtable.redo(commit);
+        let lacks = |revision| StoreError::Corrupt(format!("the log lacks revision {revision}"));
+        let begin = after;
+        for commit in batches.into_iter().flatten() {
+            if commit.revision != after + 1 {
+                return Err(lacks(after + 1));
+            }
+            memtable.redo(&commit);
+            after = commit.revision;
+        }
+        if after == begin {
+            return Err(lacks(after + 1));
         }
     }
+    memtable.redone();
     for keys in memtable.keys().chunks(LOOKED_UP_AT_ONCE) {
         let query = sqlx::query(sql::LOAD_ENTITLEMENTS).bind(keys_json(keys));
         for present in read_all(&query.fetch_all(&mut *writer).await?, read_entitlement)? {
@@ -267,13 +314,14 @@ impl Store for SqliteStore {
     }
 
     async fn commit(&self, head: &Head, batch: &Batch) -> Result<(), CommitError> {
-        let mut slot = self.writer.lock().await;
-        let writer = slot.as_mut().ok_or(StoreError::Unreachable(sqlx::Error::PoolClosed))?;
+        let mut writer = self.writer().await?;
+        if self.has_failed.load(Ordering::Relaxed) {
+            return Err(CommitError::Fatal(failed()));
+        }
         let plan = self.memtable().plan(batch).ok_or(CommitError::Conflict)?;
-        let committed = commit::commit(writer, head, batch, &plan).await;
+        let committed = commit::commit(&mut writer, head, batch, &plan).await;
         if matches!(committed, Err(CommitError::Fatal(_))) {
-            // Whether what waits in memory is still to be carried over is not known any more, so nothing may be.
-            *slot = None;
+            self.has_failed.store(true, Ordering::Relaxed);
         }
         committed?;
         self.change_memtable(|memtable| memtable.committed(plan, batch));
@@ -433,8 +481,14 @@ impl Store for SqliteStore {
 
     async fn close(&self) {
         // So the tables are whole where nobody runs, and the next process has nothing to redo.
-        if let Err(error) = self.flush_to(Revision::MAX).await {
-            tracing::warn!(%error, "what waits in memory could not be written; the next start finds it in the log");
+        match self.flush_to(Revision::MAX).await {
+            Ok(true) => {}
+            Ok(false) => {
+                tracing::warn!("what waits in memory was not written: another process writes the store");
+            }
+            Err(error) => {
+                tracing::warn!(%error, "what waits in memory could not be written; the next start finds it in the log");
+            }
         }
         let writer = self.writer.lock().await.take();
         if let Some(writer) = writer

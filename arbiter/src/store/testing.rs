@@ -85,6 +85,14 @@ impl TestStore {
         Ok(())
     }
 
+    /// The same store, opened by one who knows nothing of the lock.
+    pub(crate) async fn beside_the_lock(&self) -> Self {
+        let lock = self.file().with_extension("sqlite.lock");
+        fs::rename(&lock, lock.with_extension("gone")).expect("the lock can be moved away");
+        let url = Url::Sqlite(self.file());
+        Self { store: open_now(&url).await, url, directory: None }
+    }
+
     /// The file of a store on SQLite.
     pub(crate) fn file(&self) -> PathBuf {
         self.directory.as_ref().expect("a store on SQLite").path().join("store.sqlite")

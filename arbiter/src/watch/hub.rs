@@ -20,6 +20,8 @@ pub(crate) struct Hub {
     head: watch::Sender<Revision>,
     /// What was committed up to it may have left the log.
     mark: AtomicU64,
+    /// What was committed up to it is about to leave the log; 0 where nothing is.
+    leaving: AtomicU64,
     /// The log after it is kept, whatever its age.
     kept_after: AtomicU64,
     /// Whether that alone stood in the way of trimming.
@@ -44,6 +46,7 @@ impl Hub {
         Self {
             head: watch::Sender::new(head),
             mark: AtomicU64::new(0),
+            leaving: AtomicU64::new(0),
             kept_after: AtomicU64::new(Revision::MAX),
             keeps_too_much: AtomicBool::new(false),
             recent: Mutex::new(recent),
@@ -72,6 +75,16 @@ impl Hub {
     /// Raises that revision. It is in the store by then, and nothing is deleted before.
     pub(crate) fn raise_mark(&self, mark: Revision) {
         self.mark.fetch_max(mark, Ordering::SeqCst);
+    }
+
+    /// Tells whoever begins from now on what is about to leave the log; 0 where nothing is any more.
+    pub(super) fn set_leaving(&self, mark: Revision) {
+        self.leaving.store(mark, Ordering::SeqCst);
+    }
+
+    /// The oldest revision that a reader may begin after now: what is about to leave the log is not promised to it.
+    pub(super) fn oldest_begin(&self) -> Revision {
+        self.mark().max(self.leaving.load(Ordering::SeqCst))
     }
 
     /// Keeps the log after a revision, whatever its age, until it is called again: somebody else begins to read there.

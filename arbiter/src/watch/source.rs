@@ -109,7 +109,7 @@ impl Source {
 
     /// Refuses a place whose next commits may have left the log.
     pub(super) fn check_kept(&self, after: Revision) -> Result<(), WatchError> {
-        let oldest = self.hub.mark();
+        let oldest = self.hub.oldest_begin();
         if after < oldest { Err(WatchError::Compacted { after, oldest }) } else { Ok(()) }
     }
 }

@@ -73,22 +73,35 @@ impl LogTrimmer {
         let hub = &self.watches.source.hub;
         let (mark, bytes) = self.choose(hub.mark()).await?;
         if mark > hub.mark() {
-            // Whoever follows is told of a later revision before it can only be resumed after that.
-            self.watches.readers.told(mark).await;
-            if mark > self.floor() {
-                // A snapshot was begun meanwhile that needs what was to go.
+            // It takes a while where much waits, so it comes before anybody is refused anything for it.
+            self.store.carry_over(mark).await?;
+            hub.set_leaving(mark);
+            let raised = self.raise(mark).await;
+            hub.set_leaving(0);
+            if !raised? {
                 return Ok(());
             }
-            // Stored before anything goes: a process that starts later must refuse what this one deletes.
-            if !self.store.raise_log_mark(self.leader_id, mark).await? {
-                return Ok(());
-            }
-            hub.raise_mark(mark);
             self.log_bytes = self.log_bytes.saturating_sub(bytes);
             self.delete().await?;
         }
         self.metrics.measured(self.log_bytes, self.watches.source.hub.mark());
         Ok(())
+    }
+
+    /// Raises the mark, unless what is up to it must be kept after all. Nobody begins before it meanwhile.
+    async fn raise(&self, mark: Revision) -> Result<bool, StoreError> {
+        // Whoever follows is told of a later revision before it can only be resumed after that.
+        self.watches.readers.told(mark).await;
+        if mark > self.floor() {
+            // A snapshot was begun before that was known, and needs what was to go.
+            return Ok(false);
+        }
+        // Stored before anything goes: a process that starts later must refuse what this one deletes.
+        let raised = self.store.raise_log_mark(self.leader_id, mark).await?;
+        if raised {
+            self.watches.source.hub.raise_mark(mark);
+        }
+        Ok(raised)
     }
 
     async fn delete(&self) -> Result<(), StoreError> {

@@ -29,6 +29,11 @@ impl LogStore for PostgresStore {
         unsigned(row.try_get(0)?)
     }
 
+    async fn carry_over(&self, _: Revision) -> Result<(), StoreError> {
+        // Nothing stands in the log alone.
+        Ok(())
+    }
+
     async fn raise_log_mark(&self, leader_id: Uuid, mark: Revision) -> Result<bool, StoreError> {
         let query = sqlx::query(shared::RAISE_LOG_MARK).bind(signed(mark)).bind(leader_id);
         Ok(query.execute(&self.pool).await?.rows_affected() == 1)

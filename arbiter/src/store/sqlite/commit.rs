@@ -15,16 +15,18 @@ use super::super::record::{self, signed};
 use super::super::{Batch, CommitError, Head, StoreError};
 use super::memtable::{Flush, Plan};
 use super::{json, keys_json};
-use crate::domain::{Entitlement, PastEntitlement};
+use crate::domain::{Entitlement, PastEntitlement, Revision};
 
 /// Advances the head, or breaks its NOT NULL where the head is not what this process left: that ends the statements.
 const BEGIN: &str = "BEGIN IMMEDIATE;
     UPDATE OR ROLLBACK head SET revision = CASE WHEN epoch = $2 AND revision = $3 THEN $1 END, flushed_to = $4;";
 
-/// Begins to carry over what waits in memory, without a batch.
-const BEGIN_FLUSH: &str = "BEGIN IMMEDIATE; UPDATE head SET flushed_to = $1;";
+/// Begins to carry over what waits in memory, without a batch, or breaks the same NOT NULL where another process committed something:
+/// what waits here may have ended there. One that leads and has committed nothing yet owns what this one does.
+const BEGIN_FLUSH: &str = "BEGIN IMMEDIATE;
+    UPDATE OR ROLLBACK head SET revision = CASE WHEN revision = $2 THEN $2 END, flushed_to = $1;";
 
-/// The constraint that [`BEGIN`] breaks on purpose.
+/// The constraint that [`BEGIN`] and [`BEGIN_FLUSH`] break on purpose.
 const FENCED: &str = "head.revision";
 
 /// What SQLite says of a ROLLBACK where no transaction is open.
@@ -67,8 +69,8 @@ impl Statements {
         statements
     }
 
-    fn of_flush(flush: &Flush) -> Self {
-        let mut statements = Self::new(BEGIN_FLUSH, &[flush.flushed_to.revision]);
+    fn of_flush(head: Revision, flush: &Flush) -> Self {
+        let mut statements = Self::new(BEGIN_FLUSH, &[flush.flushed_to.revision, head]);
         statements.replace(flush.rows.iter());
         statements
     }
@@ -266,7 +268,20 @@ pub(super) async fn commit(
     batch: &Batch,
     plan: &Plan,
 ) -> Result<(), CommitError> {
-    if let Err(error) = Statements::of_batch(head, batch, plan).execute(writer).await {
+    transact(writer, Statements::of_batch(head, batch, plan)).await
+}
+
+/// Carries over what waits in memory, in a transaction of its own, where `head` is still the newest revision of the store.
+pub(super) async fn flush(
+    writer: &mut SqliteConnection,
+    head: Revision,
+    flush: &Flush,
+) -> Result<(), CommitError> {
+    transact(writer, Statements::of_flush(head, flush)).await
+}
+
+async fn transact(writer: &mut SqliteConnection, statements: Statements) -> Result<(), CommitError> {
+    if let Err(error) = statements.execute(writer).await {
         roll_back(writer).await;
         return Err(match &error {
             sqlx::Error::Database(database) if database.message().contains(FENCED) => CommitError::Fenced,
@@ -278,20 +293,8 @@ pub(super) async fn commit(
     sqlx::query("COMMIT").execute(writer).await.map(|_| ()).map_err(CommitError::Fatal)
 }
 
-/// Carries over what waits in memory, in a transaction of its own. Where it fails it may be done again, whatever became of it.
-pub(super) async fn flush(writer: &mut SqliteConnection, flush: &Flush) -> Result<(), StoreError> {
-    let mut flushed = Statements::of_flush(flush).execute(writer).await;
-    if flushed.is_ok() {
-        flushed = sqlx::query("COMMIT").execute(&mut *writer).await.map(|_| ());
-    }
-    if flushed.is_err() {
-        roll_back(writer).await;
-    }
-    Ok(flushed?)
-}
-
 /// Ends a transaction that failed, where its failure has not ended it already, as that of a constraint does.
-async fn roll_back(connection: &mut SqliteConnection) {
+pub(super) async fn roll_back(connection: &mut SqliteConnection) {
     if let Err(error) = sqlx::query("ROLLBACK").execute(connection).await
         && !error.as_database_error().is_some_and(|error| error.message().contains(NONE_OPEN))
     {

@@ -29,9 +29,15 @@ impl LogStore for SqliteStore {
         unsigned(row.try_get(0)?)
     }
 
+    async fn carry_over(&self, up_to: Revision) -> Result<(), StoreError> {
+        self.flush_to(up_to).await.map(|_| ())
+    }
+
     async fn raise_log_mark(&self, leader_id: Uuid, mark: Revision) -> Result<bool, StoreError> {
         // What is in the log alone must not leave it.
-        self.flush_to(mark).await?;
+        if !self.flush_to(mark).await? {
+            return Ok(false);
+        }
         let query = sqlx::query(shared::RAISE_LOG_MARK).bind(signed(mark)).bind(leader_id);
         Ok(query.execute(&mut *self.writer().await?).await?.rows_affected() == 1)
     }

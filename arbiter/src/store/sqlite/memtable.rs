@@ -145,6 +145,11 @@ impl Memtable {
         }
     }
 
+    /// To be called once everything is redone: what the first sweep meets is all there is.
+    pub(super) fn redone(&mut self) {
+        self.sweep.began = self.head;
+    }
+
     pub(super) fn forget(&mut self, key: &Key) {
         self.rows.remove(&place_of(key));
     }

@@ -7,6 +7,8 @@ use super::super::{Filter, Poll, PollFrom, TrimLimits, WatchLimits};
 use super::world::{World, key};
 use super::{Event, LIMITS, Start, Subscription, WatchError, next, read_to};
 use crate::domain::Revision;
+use crate::store::SharedStore;
+use crate::store::faulty::FaultyStore;
 use crate::store::testing::{TestStore, on_both_stores};
 
 on_both_stores!(
@@ -15,6 +17,7 @@ on_both_stores!(
     a_reader_from_before_is_told_where_to_begin_also_after_a_restart,
     every_stream_is_told_before_history_is_trimmed,
     the_log_after_a_snapshot_is_kept_while_it_is_read,
+    nobody_begins_where_the_log_is_about_to_end,
     a_snapshot_that_takes_too_long_ends,
     earliest_is_the_oldest_commit_that_is_kept,
     what_others_asked_for_is_kept,
@@ -129,6 +132,42 @@ async fn the_log_after_a_snapshot_is_kept_while_it_is_read(test: TestStore) {
             events => assert!(matches!(events[0], Event::SnapshotChunk { revision: 20, .. })),
         }
     }
+}
+
+async fn nobody_begins_where_the_log_is_about_to_end(mut test: TestStore) {
+    let store = Arc::new(FaultyStore::new(Arc::clone(&test.store), &[]));
+    test.store = Arc::clone(&store) as SharedStore;
+    let world = world(test, 20).await;
+    let at = |revision| Subscription::to_all(Start::Snapshot { as_of: Some(revision) });
+    store.hold_log_mark();
+    let begin_early = async {
+        // Rows are being carried over: nothing is decided yet.
+        store.log_mark_is_held().await;
+        let snapshot = world.watches.open(at(5));
+        store.release_log_mark();
+        snapshot.unwrap()
+    };
+    let ((), snapshot) = tokio::join!(world.trim_to(5), begin_early);
+    assert_eq!(world.hub.mark(), 0, "what a snapshot needs is kept from when it begins");
+    drop(snapshot);
+
+    let begin_late = async {
+        store.log_mark_is_held().await;
+        store.release_log_mark();
+        // The mark is being raised.
+        store.log_mark_is_held().await;
+        let late = [at(5), after(13)].map(|begin| world.watches.open(begin).unwrap_err());
+        let polled = poll(&world, PollFrom::Start(Start::Snapshot { as_of: Some(5) })).await.unwrap_err();
+        let stream = world.watches.open(after(14));
+        store.release_log_mark();
+        (late.into_iter().chain([polled]), stream.unwrap())
+    };
+    let ((), (refused, mut stream)) = tokio::join!(world.trim_to(5), begin_late);
+    for error in refused {
+        assert!(matches!(error, WatchError::Compacted { oldest: 14, .. }), "{error}");
+    }
+    assert_eq!(world.hub.mark(), 14);
+    assert!(read_to(&mut stream, 20).await.iter().map(|commit| commit.revision).eq(15..=20));
 }
 
 async fn a_snapshot_that_takes_too_long_ends(test: TestStore) {
