@@ -39,12 +39,12 @@ pub struct Config {
     #[arg(value_parser = value_parser!(u32).range(1..=1_000_000))]
     pub queue_requests: u32,
 
-    /// Bytes of writes that may wait; more are refused at once with UNAVAILABLE
+    /// Bytes of writes that wait or are being committed; more are refused at once with UNAVAILABLE
     #[arg(long, value_name = "BYTES", env = "GAMESHELF_ARBITER_QUEUE_BYTES", default_value_t = 64 << 20)]
     #[arg(value_parser = value_parser!(u32).range(1 << 20..=1 << 30))]
     pub queue_bytes: u32,
 
-    /// Writes that share one transaction
+    /// Writes that share one transaction, beside at most twice as many of what ends by itself
     #[arg(long, value_name = "COUNT", env = "GAMESHELF_ARBITER_BATCH_REQUESTS", default_value_t = 512)]
     #[arg(value_parser = value_parser!(u32).range(1..=10_000))]
     pub batch_requests: u32,
@@ -65,7 +65,7 @@ pub struct Config {
     pub commit_timeout_ms: u64,
 
     /// Time in which a store that does not answer is asked again before callers are told
-    #[arg(long, value_name = "MS", env = "GAMESHELF_ARBITER_SETTLE_TIMEOUT_MS", default_value_t = 2_000)]
+    #[arg(long, value_name = "MS", env = "GAMESHELF_ARBITER_SETTLE_TIMEOUT_MS", default_value_t = 1_500)]
     #[arg(value_parser = value_parser!(u64).range(0..=600_000))]
     pub settle_timeout_ms: u64,
 
@@ -297,6 +297,11 @@ impl Config {
     pub(crate) fn store_options(&self) -> StoreOptions {
         let commit_timeout = Duration::from_millis(self.commit_timeout_ms);
         StoreOptions { commit_timeout, memtable_rows: self.memtable_rows }
+    }
+
+    /// How long it takes at most until those are told who wait for a store that does not answer.
+    pub(crate) fn settle_patience(&self) -> Duration {
+        Duration::from_millis(self.commit_timeout_ms.saturating_add(self.settle_timeout_ms))
     }
 
     pub(crate) fn copy_limits(&self) -> CopyLimits {

@@ -12,6 +12,7 @@ use mesh::environment::Environment;
 use mesh::inbound::{Concern, Concerns, Health, ServeError, Server};
 use mesh::version::{Description, of_package};
 use tokio::net::TcpListener;
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tonic::service::Routes;
 use uuid::Uuid;
@@ -217,9 +218,10 @@ impl Arbitration {
 
         let reachable = sequencer.store_reachable();
         let health = report_health(self.health.clone(), reachable);
+        let mut sequencing = Box::pin(sequencer.run(self.stop.clone()));
         let ended = tokio::select! {
-            sequenced = sequencer.run(self.stop.clone()) => sequenced.map_err(RunError::from),
-            lost = keep_lease(&lease, &opened, leader_id) => Err(lost),
+            sequenced = &mut sequencing => sequenced.map_err(RunError::from),
+            lost = keep_lease(&lease, &opened, leader_id) => Err(self.settle_last(sequencing, lost).await),
             () = health => Ok(()),
             never = log_trimmer.run() => match never {},
             never = keep_copies(&copies, &hub, &*opened, leader_id) => match never {},
@@ -230,6 +232,19 @@ impl Arbitration {
         }
         opened.close().await;
         ended
+    }
+
+    /// Lets those that wait hear what became of theirs, where nothing more can be begun.
+    async fn settle_last<S>(&self, sequencing: S, lost: RunError) -> RunError
+    where
+        S: Future<Output = Result<(), SequencerError>>,
+    {
+        self.health.set_serving(false);
+        self.stop.cancel();
+        if timeout(self.config.settle_patience(), sequencing).await.is_err() {
+            tracing::warn!("the store does not say what became of the last writes");
+        }
+        lost
     }
 
     fn watches(&self, store: &SharedStore, hub: &Arc<Hub>, digests: &Arc<LiveDigests>) -> Watches {

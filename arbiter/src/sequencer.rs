@@ -50,7 +50,7 @@ pub(crate) struct SequencerLimits {
     pub(crate) queue_bytes: usize,
     /// The most requests in one transaction.
     pub(crate) batch_requests: usize,
-    /// The most bytes of requests in one transaction; one request may have more.
+    /// The most bytes of requests in one transaction; a request that has more is alone in its own.
     pub(crate) batch_bytes: usize,
     /// How long a store that does not answer is asked again before callers are told, in milliseconds.
     pub(crate) settle_timeout_ms: u64,
@@ -111,7 +111,7 @@ impl Sequencer {
         let trim_mark_ms = watch::Sender::new(lead.start.trim_mark_ms);
         let trimmer = Trimmer::new(Arc::clone(&lead.store), lead.leader_id, trim_mark_ms.subscribe());
         let writer = Writer::new(lead, environment, limits);
-        let handle = SequencerHandle::new(sender, &limits, writer.metrics());
+        let handle = SequencerHandle::new(sender, &limits, &writer);
         (Self { receiver, writer, trimmer, trim_mark_ms, limits }, handle)
     }
 
@@ -128,7 +128,7 @@ impl Sequencer {
     /// silence.
     pub(crate) async fn run(self, stop: CancellationToken) -> Result<(), SequencerError> {
         let Self { receiver, writer, trimmer, trim_mark_ms, limits } = self;
-        let writing = Writing { receiver, writer, trim_mark_ms, limits };
+        let writing = Writing { receiver, taken: None, writer, trim_mark_ms, limits };
         tokio::select! {
             written = writing.run(stop) => written,
             never = trimmer.run() => match never {},
@@ -136,9 +136,19 @@ impl Sequencer {
     }
 }
 
+/// The next request: the one that was taken before, or one of the queue.
+async fn next(taken: &mut Option<Envelope>, receiver: &mut mpsc::Receiver<Envelope>) -> Option<Envelope> {
+    match taken.take() {
+        Some(taken) => Some(taken),
+        None => receiver.recv().await,
+    }
+}
+
 /// The writer at its queue.
 struct Writing {
     receiver: mpsc::Receiver<Envelope>,
+    /// Out of the queue already, because it did not fit into the batch before.
+    taken: Option<Envelope>,
     writer: Writer,
     trim_mark_ms: watch::Sender<u64>,
     limits: SequencerLimits,
@@ -149,13 +159,26 @@ const NEVER: Duration = Duration::from_hours(24);
 
 impl Writing {
     async fn run(mut self, stop: CancellationToken) -> Result<(), SequencerError> {
+        let ended = self.write_until(stop).await;
+        if let Err(error) = &ended {
+            self.receiver.close();
+            let mut rest: Vec<Envelope> = self.taken.take().into_iter().collect();
+            while let Ok(envelope) = self.receiver.try_recv() {
+                rest.push(envelope);
+            }
+            self.writer.end(rest, error);
+        }
+        ended
+    }
+
+    async fn write_until(&mut self, stop: CancellationToken) -> Result<(), SequencerError> {
         let trim_interval = Duration::from_millis(self.limits.trim_interval_ms);
         let mut next_trim = Instant::now();
         loop {
             let idle_for = self.writer.idle_for();
             let first = tokio::select! {
                 biased;
-                first = self.receiver.recv() => first,
+                first = next(&mut self.taken, &mut self.receiver) => first,
                 () = stop.cancelled(), if !self.receiver.is_closed() => {
                     self.receiver.close();
                     continue;
@@ -192,6 +215,10 @@ impl Writing {
         while gathered.len() < self.limits.batch_requests && bytes < self.limits.batch_bytes {
             let Ok(envelope) = self.receiver.try_recv() else { break };
             bytes += envelope.bytes();
+            if bytes > self.limits.batch_bytes {
+                self.taken = Some(envelope);
+                break;
+            }
             gathered.push(envelope);
         }
         gathered

@@ -17,6 +17,7 @@ pub(crate) mod testing;
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use gameshelf::ids::CopyName;
@@ -93,6 +94,9 @@ pub(crate) struct Batch {
     pub(crate) commits: Vec<Commit>,
     /// What everything adds up to after the batch, where that is to be kept.
     pub(crate) checkpoint: Option<Sums>,
+    /// How long its COMMIT may take before its outcome is called unknown, where that is less than the store allows for. Only a
+    /// store on a server gives up.
+    pub(crate) patience: Option<Duration>,
 }
 
 /// A copy as it told of itself last.
@@ -240,9 +244,11 @@ pub(crate) trait Store: LogStore + fmt::Debug + Send + Sync {
     /// leads may still take the ids that it would forget.
     async fn raise_trim_mark(&self, leader_id: Uuid, mark_ms: u64) -> Result<bool, StoreError>;
 
+    /// Forgets at most `limit` reservations that were closed before a time, and returns how many there were.
+    async fn trim_reservations(&self, before_ms: u64, limit: u32) -> Result<u64, StoreError>;
+
     /// Looks through at most `limit` request ids after `after` and forgets the outcomes decided before `before_ms` of
-    /// those that are not version 7 with a time at or after it, and name no reservation; and as many reservations that were
-    /// closed before it. Returns how far it came; none at the end.
+    /// those that are not version 7 with a time at or after it, and name no reservation. Returns how far it came; none at the end.
     async fn trim(
         &self,
         after: Option<RequestId>,

@@ -1,6 +1,7 @@
 //! What the rest of the service has of the sequencer.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use tokio::sync::{Semaphore, mpsc, oneshot};
 
@@ -8,6 +9,7 @@ use super::SequencerLimits;
 use super::envelope::{Envelope, QueueRoom};
 use super::metrics::Metrics;
 use super::request::{Answer, Submission, SubmitError};
+use super::writer::Writer;
 
 /// A cheap way to the sequencer. When the last one is gone, the sequencer finishes what is queued and ends.
 #[derive(Clone, Debug)]
@@ -16,22 +18,21 @@ pub(crate) struct SequencerHandle {
     bytes: Arc<Semaphore>,
     limit_requests: usize,
     limit_bytes: usize,
+    /// Whether writing has ended, and what became of some requests is not known.
+    ended_in_doubt: Arc<AtomicBool>,
     metrics: Arc<Metrics>,
 }
 
 impl SequencerHandle {
-    pub(super) fn new(
-        sender: mpsc::Sender<Envelope>,
-        limits: &SequencerLimits,
-        metrics: Arc<Metrics>,
-    ) -> Self {
+    pub(super) fn new(sender: mpsc::Sender<Envelope>, limits: &SequencerLimits, writer: &Writer) -> Self {
         let limit_bytes = limits.queue_bytes.min(Semaphore::MAX_PERMITS).min(u32::MAX as usize);
         Self {
             sender,
             bytes: Arc::new(Semaphore::new(limit_bytes)),
             limit_requests: limits.queue_requests,
             limit_bytes,
-            metrics,
+            ended_in_doubt: writer.ended_in_doubt(),
+            metrics: writer.metrics(),
         }
     }
 
@@ -40,7 +41,8 @@ impl SequencerHandle {
     /// When the caller gives up before that, the request may be committed all the same; the same request id tells.
     pub(crate) async fn submit(&self, submission: Submission) -> Result<Answer, SubmitError> {
         let answer = self.enqueue(submission)?;
-        answer.await.unwrap_or(Err(SubmitError::Stopped))
+        // Whoever lets a request fall without an answer may have been writing it.
+        answer.await.unwrap_or(Err(SubmitError::OutcomeUnknown))
     }
 
     /// How many requests wait.
@@ -61,6 +63,10 @@ impl SequencerHandle {
             mpsc::error::TrySendError::Full(()) => {
                 self.metrics.refused();
                 SubmitError::QueueFull { limit_requests: self.limit_requests }
+            }
+            // One that is repeated because its outcome is unknown must not be told that nothing was written.
+            mpsc::error::TrySendError::Closed(()) if self.ended_in_doubt.load(Ordering::SeqCst) => {
+                SubmitError::OutcomeUnknown
             }
             mpsc::error::TrySendError::Closed(()) => SubmitError::Stopped,
         })?;

@@ -10,7 +10,7 @@ use uuid::Uuid;
 
 use crate::store::{SharedStore, StoreError};
 
-/// How many outcomes are looked through in one statement.
+/// How many outcomes are looked through in one statement, or reservations forgotten.
 const CHUNK: u32 = 500;
 /// The pause between two statements.
 const PAUSE: Duration = Duration::from_millis(20);
@@ -44,6 +44,10 @@ impl Trimmer {
         // Stored first: a process that starts later must refuse what this one forgets.
         if !self.store.raise_trim_mark(self.leader_id, mark_ms).await? {
             return Ok(());
+        }
+        // The request that opened a reservation is known as long as that is.
+        while self.store.trim_reservations(mark_ms, CHUNK).await? == u64::from(CHUNK) {
+            sleep(PAUSE).await;
         }
         let mut after = None;
         loop {

@@ -5,6 +5,7 @@ mod error;
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use mesh::environment::Environment;
@@ -36,7 +37,7 @@ use crate::store::{CommitError, Head, SharedStore, StoreError, StoredRequest};
 use crate::watch::Hub;
 
 /// A store that answers at all gets at least this long to do it, however little time is left.
-const LEAD_PATIENCE_MIN: Duration = Duration::from_millis(100);
+const PATIENCE_MIN: Duration = Duration::from_millis(100);
 /// How long one attempt to find out whether the store answers again may take, where nobody waits for it.
 const PROBE_PATIENCE: Duration = Duration::from_secs(10);
 
@@ -60,6 +61,10 @@ pub(super) struct Writer {
     retention: Retention,
     /// What became of these is not known.
     doubt: Doubt,
+    /// Whether there were any when writing ended.
+    ended_in_doubt: Arc<AtomicBool>,
+    /// Until when a batch that is settled may take to commit: its callers have waited before.
+    commit_by: Option<Instant>,
     /// For how many more batches the store is asked before they are decided.
     look_first: u32,
     /// What this batch tried to write by a COMMIT whose answer was lost.
@@ -87,6 +92,8 @@ impl Writer {
             expiry: Expiry::new(lead.start.next_due_ms, limits.batch_requests),
             retention,
             doubt: Doubt::default(),
+            ended_in_doubt: Arc::new(AtomicBool::new(false)),
+            commit_by: None,
             look_first: 0,
             unsettled: HashMap::new(),
             environment,
@@ -98,6 +105,10 @@ impl Writer {
 
     pub(super) fn metrics(&self) -> Arc<Metrics> {
         Arc::clone(&self.metrics)
+    }
+
+    pub(super) fn ended_in_doubt(&self) -> Arc<AtomicBool> {
+        Arc::clone(&self.ended_in_doubt)
     }
 
     pub(super) fn reachable(&self) -> watch::Receiver<bool> {
@@ -139,6 +150,7 @@ impl Writer {
 
     async fn write_or_settle(&mut self, envelopes: Vec<Envelope>) -> Result<(), SequencerError> {
         let (begin, was_settled) = (Instant::now(), self.settled);
+        self.commit_by = None;
         match self.attempt(&envelopes, self.give_up(begin)).await {
             Ok(answers) => {
                 answer_all(envelopes, answers);
@@ -177,6 +189,16 @@ impl Writer {
     /// When to tell callers that the store does not answer.
     fn give_up(&self, begin: Instant) -> Instant {
         begin + Duration::from_millis(self.limits.settle_timeout_ms)
+    }
+
+    /// Answers those of whom nothing was written, now that writing has ended.
+    pub(super) fn end(&mut self, rest: Vec<Envelope>, error: &SequencerError) {
+        let (told, is_known) = match error {
+            SequencerError::Fenced => (SubmitError::NotLeader, self.doubt.is_empty()),
+            SequencerError::Fatal(_) => (SubmitError::Stopped, false),
+        };
+        self.ended_in_doubt.store(!is_known, Ordering::SeqCst);
+        self.answer_error(rest, &told, false);
     }
 
     /// When writing has ended, those that are still to come are told too.
@@ -277,7 +299,7 @@ impl Writer {
     /// Commits a new epoch, unless another process took over since, and learns anew what is kept in memory. It is given up in
     /// time: whoever waits for an answer must hear before their own patience ends.
     async fn lead_again(&mut self, give_up: Instant) -> Result<(), WriteError> {
-        let give_up = give_up.max(Instant::now() + LEAD_PATIENCE_MIN);
+        let give_up = give_up.max(Instant::now() + PATIENCE_MIN);
         let led = async {
             let Some(head) = self.store.lead(self.leader_id, false).await? else { return Ok(None) };
             self.digests.catch_up(&*self.store, head.revision).await?;
@@ -320,6 +342,8 @@ impl Writer {
             let is_asked_for = self.hub.take_asked_to_keep_less();
             decided.batch.checkpoint = self.digests.due_checkpoint(&decided.batch.commits, is_asked_for);
         }
+        let left = |by: Instant| by.saturating_duration_since(Instant::now()).max(PATIENCE_MIN);
+        decided.batch.patience = self.commit_by.map(left);
         let span = trace::within(
             || info_span!(target: CALL_TARGET, "arbiter.store.commit", db.operation.name = "COMMIT"),
         );
@@ -384,6 +408,7 @@ impl Writer {
         let mut unknown = unknown;
         loop {
             self.settled = false;
+            self.commit_by = Some(give_up);
             self.metrics.settled();
             match self.attempt(&envelopes, give_up).await {
                 Ok(answers) => {

@@ -44,6 +44,7 @@ pub(crate) struct FaultyStore {
     calls: AtomicUsize,
     trim_gate: Semaphore,
     trims: AtomicUsize,
+    lead_gate: Semaphore,
     mark_gate: Semaphore,
     marks_waiting: Semaphore,
 }
@@ -61,6 +62,7 @@ impl FaultyStore {
             calls: AtomicUsize::new(0),
             trim_gate: Semaphore::new(Semaphore::MAX_PERMITS / 2),
             trims: AtomicUsize::new(0),
+            lead_gate: Semaphore::new(1),
             mark_gate: Semaphore::new(Semaphore::MAX_PERMITS / 2),
             marks_waiting: Semaphore::new(0),
         }
@@ -74,6 +76,16 @@ impl FaultyStore {
     /// Lets things be forgotten again.
     pub(crate) fn release_trims(&self) {
         self.trim_gate.add_permits(Semaphore::MAX_PERMITS / 2);
+    }
+
+    /// Lets nobody lead until [`FaultyStore::release_leads`].
+    pub(crate) fn hold_leads(&self) {
+        self.lead_gate.forget_permits(1);
+    }
+
+    /// Lets those lead who wait for it.
+    pub(crate) fn release_leads(&self) {
+        self.lead_gate.add_permits(1);
     }
 
     /// Lets neither rows be carried over nor the log's mark be raised until each is released.
@@ -184,6 +196,7 @@ impl Store for FaultyStore {
     }
 
     async fn lead(&self, leader_id: Uuid, take_over: bool) -> Result<Option<Head>, StoreError> {
+        drop(self.lead_gate.acquire().await.expect("the semaphore stays open"));
         self.inner().lead(leader_id, take_over).await
     }
 
@@ -248,6 +261,10 @@ impl Store for FaultyStore {
 
     async fn raise_trim_mark(&self, leader_id: Uuid, mark_ms: u64) -> Result<bool, StoreError> {
         self.inner.raise_trim_mark(leader_id, mark_ms).await
+    }
+
+    async fn trim_reservations(&self, before_ms: u64, limit: u32) -> Result<u64, StoreError> {
+        self.inner.trim_reservations(before_ms, limit).await
     }
 
     async fn trim(

@@ -179,10 +179,9 @@ impl Store for PostgresStore {
             None => self.connect_to_commit().await.map_err(StoreError::from)?,
         };
         // The connection is dropped then, and the server left to itself: only a new epoch, which waits for it, may tell.
+        let patience = batch.patience.unwrap_or(Duration::MAX).min(self.commit_timeout);
         let committed =
-            match tokio::time::timeout(self.commit_timeout, commit::commit(&mut connection, head, batch))
-                .await
-            {
+            match tokio::time::timeout(patience, commit::commit(&mut connection, head, batch)).await {
                 Ok(committed) => committed,
                 Err(_) => Err(CommitError::Unknown(sqlx::Error::Io(std::io::ErrorKind::TimedOut.into()))),
             };
@@ -324,6 +323,11 @@ impl Store for PostgresStore {
         Ok(query.execute(&self.pool).await?.rows_affected() == 1)
     }
 
+    async fn trim_reservations(&self, before_ms: u64, limit: u32) -> Result<u64, StoreError> {
+        let query = sqlx::query(shared::FORGET_RESERVATIONS).bind(signed(before_ms)).bind(i64::from(limit));
+        Ok(query.execute(&self.pool).await?.rows_affected())
+    }
+
     async fn trim(
         &self,
         after: Option<RequestId>,
@@ -340,8 +344,6 @@ impl Store for PostgresStore {
             let ids: Vec<Uuid> = forgettable.iter().map(RequestId::as_uuid).collect();
             sqlx::query(sql::FORGET_REQUESTS).bind(ids).execute(&self.pool).await?;
         }
-        let reservations = sqlx::query(shared::FORGET_RESERVATIONS);
-        reservations.bind(signed(before_ms)).bind(i64::from(limit)).execute(&self.pool).await?;
         Ok(last)
     }
 

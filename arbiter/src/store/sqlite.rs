@@ -457,6 +457,11 @@ impl Store for SqliteStore {
         Ok(query.execute(&mut *self.writer().await?).await?.rows_affected() == 1)
     }
 
+    async fn trim_reservations(&self, before_ms: u64, limit: u32) -> Result<u64, StoreError> {
+        let query = sqlx::query(shared::FORGET_RESERVATIONS).bind(signed(before_ms)).bind(limit);
+        Ok(query.execute(&mut *self.writer().await?).await?.rows_affected())
+    }
+
     async fn trim(
         &self,
         after: Option<RequestId>,
@@ -474,8 +479,6 @@ impl Store for SqliteStore {
             let query = sqlx::query(sql::FORGET_REQUESTS).bind(ids_json(&forgettable));
             query.execute(&mut *self.writer().await?).await?;
         }
-        let reservations = sqlx::query(shared::FORGET_RESERVATIONS);
-        reservations.bind(signed(before_ms)).bind(limit).execute(&mut *self.writer().await?).await?;
         Ok(last)
     }
 

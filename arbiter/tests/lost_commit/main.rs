@@ -255,14 +255,25 @@ async fn a_repeat_during_the_outage_is_not_told_that_nothing_was_written() {
     assert_eq!(reason_of(&status), Some(Reason::OutcomeUnknown), "{}", status.message());
 }
 
+/// How long our clients wait for an answer, by their defaults.
+const CALLERS_DEADLINE: Duration = Duration::from_secs(5);
+
 #[tokio::test]
 async fn with_the_defaults_an_unknown_outcome_is_told_before_a_callers_deadline() {
     let setup = Setup::new(&[]).await;
     setup.proxy.next_commits([Fate::Unanswered(Aftermath::Outage)]);
     let request = grant("c", "game");
-    let told = tokio::time::timeout(Duration::from_secs(4), setup.arbiter.ask(&request)).await;
-    let status =
-        told.expect("it is told within twice the settle timeout of 2 s").expect_err("nobody knows yet");
+    let told = tokio::time::timeout(CALLERS_DEADLINE, setup.arbiter.ask(&request)).await;
+    let status = told.expect("it is told in time").expect_err("nobody knows yet");
+    assert_eq!(reason_of(&status), Some(Reason::OutcomeUnknown));
+}
+
+#[tokio::test]
+async fn with_the_defaults_a_server_that_falls_silent_again_is_told_before_a_callers_deadline() {
+    let setup = Setup::new(&[]).await;
+    setup.proxy.next_commits([Fate::Silent, Fate::Silent, Fate::Silent]);
+    let told = tokio::time::timeout(CALLERS_DEADLINE, setup.arbiter.ask(&grant("c", "game"))).await;
+    let status = told.expect("it is told in time").expect_err("nobody knows yet");
     assert_eq!(reason_of(&status), Some(Reason::OutcomeUnknown));
 }
 

@@ -27,6 +27,8 @@ pub(crate) enum Fate {
     Unanswered(Aftermath),
     /// The server has executed it when the connection is cut, and its transaction is open until it is told how to end.
     Open(oneshot::Receiver<End>),
+    /// The server has committed it, its answer is under way for ever, and the connection stays.
+    Withheld,
     /// Nothing more is heard of the server, and the connection stays, as when the network is divided.
     Silent,
     /// The connection is cut, and the server gets it when the gate opens.
@@ -56,6 +58,8 @@ pub(crate) struct Seen {
     pub(crate) commits: usize,
     /// New epochs that the server has committed.
     pub(crate) epochs: usize,
+    /// Commits whose answer is withheld.
+    pub(crate) withheld: usize,
     /// Connections that were cut in a commit.
     pub(crate) cuts: usize,
     /// Commits of those that the server has done with since.
@@ -288,7 +292,13 @@ impl Connection {
                 self.server.send(&frames).await?;
                 return Ok(Some(self));
             }
-            Fate::Silent => std::future::pending().await,
+            Fate::Withheld => {
+                self.server.send(&frames).await?;
+                self.server.read_until(Frame::is_ready_for_query, None).await?;
+                self.shared.note(|seen| seen.withheld += 1);
+                return std::future::pending().await;
+            }
+            Fate::Silent => return std::future::pending().await,
             Fate::Dropped(aftermath) => drop(self.cut(aftermath)),
             Fate::Unanswered(aftermath) => {
                 self.server.send(&frames).await?;

@@ -16,7 +16,7 @@ use tokio::task::JoinHandle;
 use tonic::Status;
 
 use crate::arbiter::{Database, Running, grant, start};
-use crate::proxy::Proxy;
+use crate::proxy::{Fate, Proxy};
 
 const LEASE: [&str; 2] = ["--lease-ms", "1000"];
 
@@ -159,6 +159,27 @@ async fn two_arbiters_that_both_write_make_one_order_and_no_stale_read() {
     of_second.end().await;
     second.stop().await;
     assert_one_order(&database, &books).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whoever_loses_the_lease_in_a_commit_does_not_say_that_nothing_was_written() {
+    let database = Database::new().await;
+    let proxy = Proxy::start(database.server());
+    let first = Running::serving(&database.url_by(proxy.address()), &LEASE).await;
+    proxy.next_commits([Fate::Withheld]);
+    let request = grant("c", "game");
+    let answer = first.send(&request);
+    proxy.until(|seen| seen.withheld == 1).await;
+    let queued = first.send(&grant("d", "game"));
+    let second = Running::serving(&database.url(), &[&LEASE[..], &["--take-over"]].concat()).await;
+    let status = answer.await.unwrap().unwrap_err();
+    assert_eq!(reason_of(&status), Some(Reason::OutcomeUnknown), "{status}");
+    let status = queued.await.unwrap().unwrap_err();
+    assert_eq!(reason_of(&status), Some(Reason::NotLeader), "{status}");
+    assert!(first.task.await.unwrap().is_err(), "it ends, since it can commit nothing more");
+    let again = second.ask(&request).await.unwrap();
+    assert_eq!((again.revision, again.replayed), (1, true), "it was written");
+    second.stop().await;
 }
 
 /// What was acknowledged is in the log, which has no gaps.

@@ -15,6 +15,7 @@ on_both_stores!(
     an_id_without_a_time_is_known_for_the_retention,
     an_open_reservation_keeps_its_id,
     trimming_does_not_stall_writers,
+    one_look_forgets_all_that_is_old,
 );
 
 const RETENTION_MS: u64 = 10_000;
@@ -155,6 +156,29 @@ async fn an_open_reservation_keeps_its_id(test: TestStore) {
     clock.advance(RETENTION_MS + 1);
     is_forgotten(&test.store, old).await;
     assert_eq!(test.store.reservations(&[old], &[]).await.unwrap(), []);
+    running.stop().await.unwrap();
+}
+
+async fn one_look_forgets_all_that_is_old(test: TestStore) {
+    const RESERVATIONS: u64 = 1_100;
+    let clock = TestClock::new();
+    let limits = SequencerLimits { trim_interval_ms: 1_000_000_000, ..setup(&clock).limits };
+    let running = start_with(&test.store, Setup { limits, ..setup(&clock) }).await;
+    let ids: Vec<RequestId> =
+        (1..=RESERVATIONS).map(|number| RequestId::from(Uuid::from_u128(number.into()))).collect();
+    for chunk in ids.chunks(100) {
+        let requests = chunk.iter().map(|id| (*id, reserve(&id.as_uuid().to_string(), "g", 1_000)));
+        running.ask_together(requests.collect()).await;
+    }
+    clock.advance(1_000);
+    until(|| running.hub.head() == 2 * RESERVATIONS).await;
+    clock.advance(RETENTION_MS + 1);
+    running.stop().await.unwrap();
+    // A process that starts looks once.
+    let running = start_with(&test.store, Setup { limits, ..setup(&clock) }).await;
+    is_forgotten(&test.store, ids[ids.len() - 1]).await;
+    assert_eq!(test.store.load(&ids, &[]).await.unwrap().requests, []);
+    assert_eq!(test.store.reservations(&ids, &[]).await.unwrap(), []);
     running.stop().await.unwrap();
 }
 

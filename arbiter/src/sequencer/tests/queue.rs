@@ -72,3 +72,42 @@ async fn what_is_queued_at_the_end_is_committed() {
     let late = submission(id(3), grant("e", &["g"], Refuse));
     assert_eq!(handle.submit(late).await, Err(SubmitError::Stopped));
 }
+
+/// How many commits requests of these sizes take that wait while another one commits.
+async fn commits_of(limits: SequencerLimits, games: &[usize]) -> usize {
+    let test = TestStore::sqlite().await;
+    let (store, shared) = faulty(&test, &[]);
+    let running = start_with(&shared, Setup { limits, ..Setup::default() }).await;
+    store.hold_commits();
+    let first = running.submit(id(0), grant("c", &["g"], Refuse));
+    store.commit_is_held().await;
+    let mut waiting = Vec::new();
+    for (number, games) in (1..).zip(games) {
+        let games: Vec<String> = (0..*games).map(|game| format!("game-{game}")).collect();
+        let games: Vec<&str> = games.iter().map(String::as_str).collect();
+        waiting.push(running.submit(id(number), grant(&format!("c{number}"), &games, Refuse)));
+        until(|| running.handle.waiting() == waiting.len()).await;
+    }
+    (0..=games.len()).for_each(|_| store.release_commit());
+    for request in [first].into_iter().chain(waiting) {
+        request.await.unwrap().unwrap();
+    }
+    assert_eq!(running.hub.head(), 1 + games.len() as u64);
+    running.stop().await.unwrap();
+    store.commits() - 1
+}
+
+#[tokio::test]
+async fn a_batch_is_bounded_by_count() {
+    let limits = SequencerLimits { batch_requests: 3, ..LIMITS };
+    assert_eq!(commits_of(limits, &[1; 7]).await, 3);
+    assert_eq!(commits_of(LIMITS, &[1; 7]).await, 1);
+}
+
+#[tokio::test]
+async fn a_batch_is_bounded_by_bytes_and_a_larger_request_is_alone() {
+    let limits = SequencerLimits { batch_bytes: 10_000, ..LIMITS };
+    assert_eq!(commits_of(limits, &[1; 7]).await, 1);
+    assert_eq!(commits_of(limits, &[1, 1, 500, 1, 1]).await, 3);
+    assert_eq!(commits_of(limits, &[500, 500, 1]).await, 3);
+}

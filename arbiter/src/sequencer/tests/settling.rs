@@ -14,6 +14,8 @@ on_both_stores!(
     an_unreachable_store_is_told_and_recovers,
     whoever_is_taken_over_commits_nothing_more,
     whoever_is_taken_over_does_not_settle_by_leading_again,
+    whoever_waits_when_writing_ends_is_told_what_is_known,
+    a_request_that_is_let_fall_may_have_been_written,
 );
 
 async fn one_bad_request_does_not_poison_its_batch(test: TestStore) {
@@ -194,4 +196,37 @@ async fn whoever_is_taken_over_does_not_settle_by_leading_again(test: TestStore)
     assert_eq!(first.task.await.unwrap(), Err(SequencerError::Fenced));
     assert_eq!(second.ask(id(1), grant("c", &["g"], Refuse)).await, accepted(1, &[true], false));
     second.stop().await.unwrap();
+}
+
+async fn whoever_waits_when_writing_ends_is_told_what_is_known(test: TestStore) {
+    let (store, shared) = faulty(&test, &[Fault::LostAfter]);
+    let limits = SequencerLimits { settle_timeout_ms: 0, ..LIMITS };
+    let first = start_with(&shared, Setup { limits, ..Setup::default() }).await;
+    store.hold_leads();
+    let command = |number: u64| grant(&format!("c{number}"), &["g"], Refuse);
+    assert_eq!(first.ask(id(1), command(1)).await, Err(SubmitError::OutcomeUnknown));
+    // Another one leads before the first has found out. Requests wait, one of them the repeated one.
+    let second = start(&test.store).await;
+    let waiting = [2, 1, 3].map(|number| first.submit(id(number), command(number)));
+    until(|| first.handle.waiting() == 3).await;
+    store.release_leads();
+    let [new, repeated, other] = waiting;
+    assert_eq!(repeated.await.unwrap(), Err(SubmitError::OutcomeUnknown), "it was written");
+    for request in [new, other] {
+        assert_eq!(request.await.unwrap(), Err(SubmitError::NotLeader));
+    }
+    assert_eq!(first.ask(id(1), command(1)).await, Err(SubmitError::OutcomeUnknown), "also when all is over");
+    assert_eq!(first.task.await.unwrap(), Err(SequencerError::Fenced));
+    assert_eq!(second.ask(id(1), command(1)).await, accepted(1, &[true], true));
+    second.stop().await.unwrap();
+}
+
+async fn a_request_that_is_let_fall_may_have_been_written(test: TestStore) {
+    let (store, shared) = faulty(&test, &[]);
+    let running = start(&shared).await;
+    store.hold_commits();
+    let request = running.submit(id(1), grant("c", &["g"], Refuse));
+    store.commit_is_held().await;
+    running.task.abort();
+    assert_eq!(request.await.unwrap(), Err(SubmitError::OutcomeUnknown));
 }

@@ -24,6 +24,10 @@ impl Doubt {
         }
     }
 
+    pub(super) fn is_empty(&self) -> bool {
+        !self.more && self.ids.is_empty()
+    }
+
     pub(super) fn contains(&self, request_id: RequestId) -> bool {
         self.more || self.ids.contains(&request_id)
     }
