@@ -34,6 +34,11 @@ pub struct Config {
     #[arg(long, env = "GAMESHELF_ARBITER_TAKE_OVER")]
     pub take_over: bool,
 
+    /// The store was restored from a backup: tokens from before are refused and copies are made anew. Mostly it is noticed without this;
+    /// for one start
+    #[arg(long, env = "GAMESHELF_ARBITER_RESTORED")]
+    pub restored: bool,
+
     /// Writes that may wait; one more is refused at once with UNAVAILABLE
     #[arg(long, value_name = "COUNT", env = "GAMESHELF_ARBITER_QUEUE_REQUESTS", default_value_t = 4096)]
     #[arg(value_parser = value_parser!(u32).range(1..=1_000_000))]

@@ -261,6 +261,7 @@ impl Arbitration {
             leader_id,
             lease: Duration::from_millis(self.config.lease_ms),
             take_over: self.config.take_over,
+            restored: self.config.restored,
         };
         let Leading { head, lease } = take(&**store, &self.environment.clock, &options).await?;
         let start = Start::read(&**store, head).await.map_err(TakeError::from)?;

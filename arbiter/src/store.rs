@@ -159,6 +159,10 @@ pub(crate) trait Store: LogStore + fmt::Debug + Send + Sync {
     /// It also settles a COMMIT whose answer was lost: it waits for that transaction's end either way.
     async fn lead(&self, leader_id: Uuid, take_over: bool) -> Result<Option<Head>, StoreError>;
 
+    /// Begins a new incarnation where `restored` says that this is not the store that was there before, or where that is not proven, for
+    /// the process that leads. Returns the head as it is then; none where another process took the lead.
+    async fn settle_incarnation(&self, leader_id: Uuid, restored: bool) -> Result<Option<Head>, StoreError>;
+
     /// The stocks of all limited editions.
     async fn stocks(&self) -> Result<Vec<Stock>, StoreError>;
 

@@ -114,6 +114,27 @@ fn refused(result: Result<impl std::fmt::Debug, Status>) -> (Code, Option<ErrorR
 }
 
 #[tokio::test]
+async fn a_token_of_a_write_that_a_restore_undid_is_refused() {
+    let directory = tempfile::tempdir().unwrap();
+    let (url, store) = (url_in(directory.path()), directory.path().join("store.sqlite"));
+    let mut arbiter = serving(&url, &[]).await;
+    arbiter.client.grant(grant("c", &["a"])).await.unwrap();
+    arbiter.stop().await;
+    let backup = std::fs::read(&store).unwrap();
+    let mut arbiter = serving(&url, &[]).await;
+    let token = arbiter.client.grant(grant("c", &["b"])).await.unwrap().into_inner().token;
+    arbiter.stop().await;
+    std::fs::write(&store, backup).unwrap();
+    let mut arbiter = serving(&url, &[]).await;
+    // The head is as far as the token by now, with another write.
+    arbiter.client.grant(grant("d", &["x"])).await.unwrap();
+    let request = ListEntitlementsRequest { freshness: at_least(&token), ..list("c") };
+    let answer = arbiter.client.list_entitlements(request).await;
+    assert_eq!(refused(answer), (Code::FailedPrecondition, Some(ErrorReason::RevisionUnknown)));
+    arbiter.stop().await;
+}
+
+#[tokio::test]
 async fn a_grant_is_seen_by_every_read_and_a_second_one_is_refused() {
     let directory = tempfile::tempdir().unwrap();
     let mut arbiter = serving(&url_in(directory.path()), &[]).await;

@@ -25,6 +25,8 @@ pub(crate) struct TakeOptions {
     pub(crate) lease: Duration,
     /// Whether a leader that is alive is replaced.
     pub(crate) take_over: bool,
+    /// Whether the store is not the one that was there before.
+    pub(crate) restored: bool,
 }
 
 /// A store that is led.
@@ -52,8 +54,25 @@ pub(crate) enum TakeError {
 ///
 /// Where processes agree by a lease and another one holds it, it is waited out: without `take_over` first, and only if it is not
 /// renewed meanwhile; with it after the old leader can commit nothing more. Either way nothing is committed before the old
-/// leader's lease is over. Dropping the future gives up; a lead that was taken by then ends with its lease.
+/// leader's lease is over. A store that is not proven to be the one that was there before begins a new incarnation. Dropping the future gives up; a lead that was taken by then ends with its lease.
 pub(crate) async fn take(
+    store: &dyn Store,
+    clock: &Arc<dyn Clock>,
+    options: &TakeOptions,
+) -> Result<Leading, TakeError> {
+    let Leading { head, lease } = lead(store, clock, options).await?;
+    let before = head.incarnation;
+    let head = store.settle_incarnation(options.leader_id, options.restored).await?.ok_or(TakeError::Led)?;
+    if head.incarnation != before {
+        tracing::warn!(
+            incarnation = head.incarnation,
+            "the store is not proven to be the one that was there before; tokens from before are refused, and copies are made anew"
+        );
+    }
+    Ok(Leading { head, lease })
+}
+
+async fn lead(
     store: &dyn Store,
     clock: &Arc<dyn Clock>,
     options: &TakeOptions,

@@ -112,7 +112,7 @@ async fn a_renewal_that_fails_is_tried_again() {
 }
 
 fn options(take_over: bool) -> TakeOptions {
-    TakeOptions { leader_id: Uuid::now_v7(), lease: Duration::from_millis(300), take_over }
+    TakeOptions { leader_id: Uuid::now_v7(), lease: Duration::from_millis(300), take_over, restored: false }
 }
 
 fn since(clock: &Arc<dyn Clock>, begin: Duration) -> Duration {

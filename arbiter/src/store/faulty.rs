@@ -200,6 +200,10 @@ impl Store for FaultyStore {
         self.inner().lead(leader_id, take_over).await
     }
 
+    async fn settle_incarnation(&self, leader_id: Uuid, restored: bool) -> Result<Option<Head>, StoreError> {
+        self.inner.settle_incarnation(leader_id, restored).await
+    }
+
     async fn stocks(&self) -> Result<Vec<Stock>, StoreError> {
         self.inner().stocks().await
     }

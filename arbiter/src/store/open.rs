@@ -21,7 +21,8 @@ macro_rules! migrations {
 
 const SQLITE: Migrations =
     migrations!("sqlite": 1 "0001_entitlements", 2 "0002_log_trimming", 3 "0003_memtable");
-const POSTGRES: Migrations = migrations!("postgres": 1 "0001_entitlements", 2 "0002_log_trimming");
+const POSTGRES: Migrations =
+    migrations!("postgres": 1 "0001_entitlements", 2 "0002_log_trimming", 3 "0003_lineage");
 
 /// What a store is told beside what every service tells its database.
 #[derive(Clone, Copy, Debug)]
@@ -41,7 +42,7 @@ pub(crate) async fn open(
     match url {
         Url::Sqlite(path) => {
             let database = open_sqlite(path, &config.sqlite(), SQLITE).await?;
-            let store = SqliteStore::new(database, options.memtable_rows as usize).await;
+            let store = SqliteStore::new(database, path, options.memtable_rows as usize).await;
             let store = store.map_err(|error| OpenError::Failed(error.to_string()))?;
             Ok(Arc::new(store) as Arc<dyn Store>)
         }

@@ -27,6 +27,19 @@ use crate::domain::{
 /// Every set of rows is handed over as arrays, one a column. A load by key goes through `CROSS JOIN LATERAL`: a plain join
 /// is planned badly on a table whose statistics are not fresh.
 mod sql {
+    /// The server, its timeline (another one begins when a backup is recovered or a standby promoted), the database, and the table,
+    /// which a dump makes anew.
+    pub(super) const LINEAGE: &str = "
+        SELECT (SELECT system_identifier FROM pg_control_system()) || '/'
+          || substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8) || '/'
+          || (SELECT oid FROM pg_database WHERE datname = current_database()) || '/' || 'head'::regclass::oid";
+
+    /// A lineage that is not known, or was not, proves nothing either way.
+    pub(super) const SETTLE_INCARNATION: &str = "
+        UPDATE head SET lineage = coalesce($3, lineage),
+          incarnation = incarnation + CASE WHEN $2 OR (lineage <> '' AND lineage <> $3) THEN 1 ELSE 0 END
+        WHERE leader_id = $1 RETURNING store_id, incarnation, epoch, revision";
+
     pub(super) const LOAD_REQUESTS: &str = "
         SELECT r.request_id, r.content_hash, r.revision, r.outcome, r.decided_at_ms
         FROM unnest($1::uuid[]) AS wanted (request_id)
@@ -116,6 +129,19 @@ impl Store for PostgresStore {
         let row =
             sqlx::query(shared::LEAD).bind(leader_id).bind(take_over).fetch_optional(&self.pool).await?;
         row.as_ref().map(read_head).transpose()
+    }
+
+    async fn settle_incarnation(&self, leader_id: Uuid, restored: bool) -> Result<Option<Head>, StoreError> {
+        let lineage: Option<String> = match sqlx::query(sql::LINEAGE).fetch_one(&self.pool).await {
+            Ok(row) => Some(row.try_get(0)?),
+            Err(sqlx::Error::Database(error)) => {
+                tracing::warn!(%error, "the server does not tell whether this store was restored: start with --restored after that");
+                None
+            }
+            Err(error) => return Err(error.into()),
+        };
+        let query = sqlx::query(sql::SETTLE_INCARNATION).bind(leader_id).bind(restored).bind(lineage);
+        query.fetch_optional(&self.pool).await?.as_ref().map(read_head).transpose()
     }
 
     async fn stocks(&self) -> Result<Vec<Stock>, StoreError> {

@@ -7,7 +7,9 @@ mod merge;
 mod page;
 #[cfg(test)]
 mod tests;
+mod witness;
 
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 
@@ -19,6 +21,7 @@ use tokio::sync::{MappedMutexGuard, Mutex, MutexGuard};
 use uuid::Uuid;
 
 use memtable::Memtable;
+use witness::Witness;
 
 use super::record::{self, cause, decode_outcome, id, signed, unsigned};
 use super::rows::row_readers;
@@ -74,6 +77,12 @@ mod sql {
           digest_state = excluded.digest_state, repaired_partitions = excluded.repaired_partitions,
           last_seen_ms = excluded.last_seen_ms";
 
+    pub(super) const HEAD: &str = "SELECT store_id, incarnation, epoch, revision FROM head";
+
+    pub(super) const BEGIN_INCARNATION: &str = "
+        UPDATE head SET incarnation = incarnation + $2 WHERE leader_id = $1
+        RETURNING store_id, incarnation, epoch, revision";
+
     pub(super) const FLUSHED: &str = "SELECT revision, flushed_to FROM head";
 
     pub(super) const FORGET_REQUESTS: &str =
@@ -94,6 +103,11 @@ pub(super) struct SqliteStore {
     /// The connection that writes, out of its pool: a pool asks a connection whether it lives each time that it gets it
     /// back, which costs as much as a small statement. None once the store is closed.
     writer: Mutex<Option<SqliteConnection>>,
+    file: PathBuf,
+    /// What stood beside the file when it was opened.
+    witness: Option<Witness>,
+    /// Whether a process leads that puts something there.
+    is_witnessed: AtomicBool,
     /// Whether a COMMIT failed. Nothing may be written any more: what waits in memory may be what is owned, or what was.
     has_failed: AtomicBool,
     /// Whether rows are being carried over without a batch. Whoever does it may be dropped half way.
@@ -106,14 +120,24 @@ pub(super) struct SqliteStore {
 }
 
 impl SqliteStore {
-    /// The store on an open database. About `memtable_rows` entitlements wait in memory before they are written into their table.
-    pub(super) async fn new(database: Sqlite, memtable_rows: usize) -> Result<Self, StoreError> {
+    /// The store on an open database, whose file is `file`. About `memtable_rows` entitlements wait in memory before they are written into their table.
+    pub(super) async fn new(database: Sqlite, file: &Path, memtable_rows: usize) -> Result<Self, StoreError> {
+        let witness = Witness::read(file);
         let mut writer = database.writer.acquire().await?.detach();
         let memtable = recover(&mut writer, memtable_rows).await?;
         let (waiting, memtable) = (memtable::observed(), RwLock::new(memtable));
         let (has_failed, is_flushing) = (AtomicBool::new(false), AtomicBool::new(false));
-        let writer = Mutex::new(Some(writer));
-        let store = Self { database, writer, has_failed, is_flushing, memtable, waiting };
+        let store = Self {
+            database,
+            writer: Mutex::new(Some(writer)),
+            file: file.to_owned(),
+            witness,
+            is_witnessed: AtomicBool::new(false),
+            has_failed,
+            is_flushing,
+            memtable,
+            waiting,
+        };
         store.change_memtable(|_| {});
         Ok(store)
     }
@@ -158,6 +182,16 @@ impl SqliteStore {
                 }
             }
         }
+    }
+
+    async fn head(&self) -> Result<Head, StoreError> {
+        read_head(&sqlx::query(sql::HEAD).fetch_one(&mut *self.writer().await?).await?)
+    }
+
+    /// Notes beside the file how far it came.
+    async fn witness_end(&self) -> Result<(), StoreError> {
+        let Head { epoch, revision, .. } = self.head().await?;
+        Witness { epoch, revision }.write(&self.file).await
     }
 
     /// The connection that writes, with no transaction open.
@@ -249,6 +283,22 @@ impl Store for SqliteStore {
             .fetch_optional(&mut *self.writer().await?)
             .await?;
         row.as_ref().map(read_head).transpose()
+    }
+
+    async fn settle_incarnation(&self, leader_id: Uuid, restored: bool) -> Result<Option<Head>, StoreError> {
+        let head = self.head().await?;
+        // To lead made the newest epoch.
+        let is_doubted = Witness::doubts(self.witness, head.epoch.saturating_sub(1), head.revision);
+        let begins = restored || (is_doubted && !self.is_witnessed.load(Ordering::Relaxed));
+        let query = sqlx::query(sql::BEGIN_INCARNATION).bind(leader_id).bind(i64::from(begins));
+        let row = query.fetch_optional(&mut *self.writer().await?).await?;
+        let head = row.as_ref().map(read_head).transpose()?;
+        if let Some(head) = &head {
+            // Afterwards: a process that is killed in between begins anew twice, which is no harm.
+            Witness { epoch: head.epoch, revision: 0 }.write(&self.file).await?;
+            self.is_witnessed.store(true, Ordering::Relaxed);
+        }
+        Ok(head)
     }
 
     async fn stocks(&self) -> Result<Vec<Stock>, StoreError> {
@@ -492,6 +542,11 @@ impl Store for SqliteStore {
             Err(error) => {
                 tracing::warn!(%error, "what waits in memory could not be written; the next start finds it in the log");
             }
+        }
+        if self.is_witnessed.load(Ordering::Relaxed)
+            && let Err(error) = self.witness_end().await
+        {
+            tracing::warn!(%error, "how far the store came could not be noted beside it");
         }
         let writer = self.writer.lock().await.take();
         if let Some(writer) = writer

@@ -14,6 +14,7 @@ use crate::domain::{
 on_both_stores!(
     leading_raises_the_epoch_and_keeps_the_store,
     whoever_was_taken_over_cannot_lead_again,
+    a_new_incarnation_begins_only_with_a_restored_store,
     a_batch_is_read_back_after_a_restart,
     what_was_acknowledged_is_there_after_a_crash,
     what_left_the_log_is_there_after_a_crash,
@@ -127,6 +128,23 @@ pub(super) async fn write(test: &TestStore, head: &mut Head, batches: Vec<Vec<Dr
 fn shown(entitlements: &[Entitlement]) -> Vec<(&str, &str, Revision)> {
     let shown = entitlements.iter();
     shown.map(|one| (one.customer_id.as_str(), one.game_id.as_str(), one.valid_from)).collect()
+}
+
+async fn a_new_incarnation_begins_only_with_a_restored_store(mut test: TestStore) {
+    assert_eq!(test.incarnation(false).await, 1);
+    test.reopen().await;
+    assert_eq!(test.incarnation(false).await, 1);
+    test.crash().await;
+    assert_eq!(test.incarnation(false).await, 1);
+    test.reopen().await;
+    assert_eq!(test.incarnation(true).await, 2, "it was said so");
+    test.reopen().await;
+    assert_eq!(test.incarnation(false).await, 2);
+    let copy = test.copy().await;
+    assert_eq!(copy.incarnation(false).await, 3, "it is not where it was");
+    let (leader_id, _) = copy.lead().await;
+    copy.lead().await;
+    assert_eq!(copy.store.settle_incarnation(leader_id, true).await.unwrap(), None, "another one leads");
 }
 
 async fn leading_raises_the_epoch_and_keeps_the_store(mut test: TestStore) {

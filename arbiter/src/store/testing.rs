@@ -15,6 +15,9 @@ use super::{Head, SharedStore, StoreOptions, open};
 /// So few rows wait in memory that every few commits carry some over.
 const OPTIONS: StoreOptions = StoreOptions { commit_timeout: Duration::from_secs(30), memtable_rows: 5 };
 
+/// What a store on SQLite is made of.
+const FILES: [&str; 3] = ["store.sqlite", "store.sqlite-wal", "store.sqlite.witness"];
+
 #[derive(Parser)]
 struct Defaults {
     #[command(flatten)]
@@ -102,12 +105,38 @@ impl TestStore {
     pub(crate) async fn crash(&mut self) {
         let Some(directory) = &self.directory else { return self.reopen().await };
         let copy = tempfile::tempdir().expect("a directory for the store");
-        for name in ["store.sqlite", "store.sqlite-wal"] {
+        for name in FILES.iter().filter(|name| directory.path().join(name).exists()) {
             fs::copy(directory.path().join(name), copy.path().join(name)).expect("a copy of the store");
         }
         let killed = std::mem::replace(self, Self::sqlite_in(copy).await);
         // It writes whatever it likes: to its own files.
         killed.store.close().await;
+    }
+
+    /// Closes the store, and restores a backup of it somewhere else.
+    pub(crate) async fn copy(&self) -> Self {
+        self.store.close().await;
+        let Url::Postgres(options) = &self.url else {
+            let elsewhere = tempfile::tempdir().expect("a directory for the store");
+            fs::copy(self.file(), elsewhere.path().join(FILES[0])).expect("a copy of the store");
+            return Self::sqlite_in(elsewhere).await;
+        };
+        let name = options.get_database().expect("the database has a name");
+        let copy = format!("{name}_copy");
+        let mut connection =
+            options.clone().database("postgres").connect().await.expect("the server is reachable");
+        let statement = format!("CREATE DATABASE {copy} TEMPLATE {name}");
+        connection.execute(AssertSqlSafe(statement)).await.expect("a copy of the database");
+        connection.close().await.expect("the connection closes");
+        let url = Url::Postgres(Box::new((**options).clone().database(&copy)));
+        Self { store: open_now(&url).await, url, directory: None }
+    }
+
+    /// Takes the lead as a new process does, and says which incarnation it is.
+    pub(crate) async fn incarnation(&self, restored: bool) -> u64 {
+        let (leader_id, _) = self.lead().await;
+        let head = self.store.settle_incarnation(leader_id, restored).await.expect("the store answers");
+        head.expect("this process leads").incarnation
     }
 
     /// Takes the lead as a new process would.

@@ -19,6 +19,8 @@ use crate::arbiter::{Database, Running, grant, start};
 use crate::proxy::{Fate, Proxy};
 
 const LEASE: [&str; 2] = ["--lease-ms", "1000"];
+/// For what must happen inside it, also on a machine that has much to do.
+const LONG_LEASE: [&str; 2] = ["--lease-ms", "3000"];
 
 /// What all clients know together.
 #[derive(Debug, Default)]
@@ -194,7 +196,7 @@ async fn assert_one_order(database: &Database, books: &Books) {
 async fn an_arbiter_that_cannot_renew_its_lease_reads_strongly_only_inside_it() {
     let database = Database::new().await;
     let proxy = Proxy::start(database.server());
-    let first = Running::serving(&database.url_by(proxy.address()), &LEASE).await;
+    let first = Running::serving(&database.url_by(proxy.address()), &LONG_LEASE).await;
     let (stop, stopped) = watch::channel(false);
     let books = Arc::new(Books::default());
     let of_first = Clients::start("first", &first.client, &books, &stopped);
@@ -204,7 +206,7 @@ async fn an_arbiter_that_cannot_renew_its_lease_reads_strongly_only_inside_it() 
     // From now on the first one cannot know that it is replaced; what it reads is warm in its memory.
     proxy.outage();
     assert!(list(&mut client, None).await.is_ok(), "it answers strongly inside its lease");
-    let second = Running::serving(&database.url(), &[&LEASE[..], &["--take-over"]].concat()).await;
+    let second = Running::serving(&database.url(), &[&LONG_LEASE[..], &["--take-over"]].concat()).await;
     let of_second = Clients::start("second", &second.client, &books, &stopped);
     of_second.until_they_did(20, 20).await;
 
@@ -213,7 +215,7 @@ async fn an_arbiter_that_cannot_renew_its_lease_reads_strongly_only_inside_it() 
     assert_eq!(refused.metadata().get("grpc-retry-pushback-ms").unwrap(), "500", "and when to come again");
     let any = list(&mut client, Some(Requirement::Any(Any {}))).await.unwrap();
     let age = Duration::try_from(any.age.expect("its age is told")).unwrap();
-    assert!(any.degraded && age >= Duration::from_secs(1), "{age:?}");
+    assert!(any.degraded && age >= Duration::from_secs(3), "{age:?}");
 
     stop.send_replace(true);
     of_first.end().await;

@@ -99,6 +99,22 @@ async fn whoever_carries_over_may_be_dropped_half_way() {
     }
 }
 
+#[tokio::test]
+async fn a_backup_that_is_put_back_is_noticed() {
+    let mut test = TestStore::sqlite().await;
+    assert_eq!(test.incarnation(false).await, 1);
+    let (_, mut head) = test.lead().await;
+    write(&test, &mut head, vec![vec![commit(1, &[(true, "a", "g")])]]).await;
+    test.store.close().await;
+    let backup = std::fs::read(test.file()).unwrap();
+    test.reopen().await;
+    assert_eq!(test.incarnation(false).await, 1);
+    test.store.close().await;
+    std::fs::write(test.file(), &backup).unwrap();
+    test.reopen().await;
+    assert_eq!(test.incarnation(false).await, 2);
+}
+
 /// Polls a future so many times, each time that it is woken, and drops it.
 async fn drop_after_polls(future: impl Future, mut polls: u32) {
     let mut future = Box::pin(future);
