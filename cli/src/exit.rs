@@ -6,6 +6,7 @@ use std::io;
 use std::process::ExitCode;
 
 use mesh::errors::code_name;
+use mesh::outbound::EARLIER_ATTEMPTS;
 use serde::Serialize;
 use tonic::{Code, Status};
 use tonic_types::StatusExt;
@@ -81,6 +82,8 @@ struct Inner {
     reason: String,
     message: String,
     code: Option<Code>,
+    /// Whether an attempt before the last one may have done something.
+    may_be_done: bool,
     metadata: BTreeMap<String, String>,
     fields: Vec<(String, String)>,
     hints: Vec<String>,
@@ -93,6 +96,7 @@ impl Failure {
             reason: reason.to_owned(),
             message: message.into(),
             code: None,
+            may_be_done: false,
             metadata: BTreeMap::new(),
             fields: Vec::new(),
             hints: Vec::new(),
@@ -104,6 +108,9 @@ impl Failure {
         let kind = Kind::of(status.code());
         let mut failure = Self::new(kind, "", status.message());
         failure.0.code = Some(status.code());
+        let earlier = status.metadata().get(EARLIER_ATTEMPTS).and_then(|earlier| earlier.to_str().ok());
+        let did_nothing = |reason: &str| NOTHING_DONE.contains(&reason);
+        failure.0.may_be_done = !earlier.is_none_or(|earlier| earlier.split(", ").all(did_nothing));
         if let Some(info) = status.get_details_error_info() {
             failure.0.reason = info.reason;
             failure.0.metadata = info.metadata.into_iter().collect();
@@ -149,7 +156,8 @@ impl Failure {
         if self.kind() != Kind::Unavailable {
             return self;
         }
-        if NOTHING_DONE.contains(&self.reason()) {
+        // The last attempt wrote nothing; an earlier one may have.
+        if NOTHING_DONE.contains(&self.reason()) && !self.0.may_be_done {
             return self.hint(format!("{again}: however often it is sent, it has one effect"));
         }
         self.hint(format!("whether {what} is not known; {again}: both together have one effect"))
@@ -239,6 +247,7 @@ fn reason_without_details(code: Code) -> &'static str {
 mod tests {
     use super::*;
     use gameshelf::errors::{ErrorBuilder, Reason};
+    use tonic::metadata::MetadataValue;
     use tonic_types::ErrorDetails;
 
     #[test]
@@ -257,6 +266,23 @@ mod tests {
         assert_eq!(code(Reason::QueueFull), 4);
         assert_eq!(code(Reason::InvalidFields), 5);
         assert_eq!(code(Reason::OrderUnknown), 6);
+    }
+
+    #[test]
+    fn what_an_earlier_attempt_did_is_not_known() {
+        let settled = |earlier: &'static str| {
+            let mut status = ErrorBuilder::new(Reason::ShuttingDown, "nothing was written").build();
+            if !earlier.is_empty() {
+                status.metadata_mut().insert(EARLIER_ATTEMPTS, MetadataValue::from_static(earlier));
+            }
+            Failure::from_status("arbiter", &status).settle("the game was granted", "send it again").text()
+        };
+        for earlier in ["", "QUEUE_FULL, STORE_UNAVAILABLE"] {
+            assert!(!settled(earlier).contains("is not known"), "{earlier}");
+        }
+        for earlier in ["OUTCOME_UNKNOWN", "QUEUE_FULL, UNREACHABLE"] {
+            assert!(settled(earlier).contains("whether the game was granted is not known"), "{earlier}");
+        }
     }
 
     #[test]

@@ -34,6 +34,7 @@ use attempt::AttemptLayer;
 use backoff::Backoff;
 use causal::CausalLayer;
 use deadline::DeadlineLayer;
+pub use retry::EARLIER_ATTEMPTS;
 use retry::RetryLayer;
 use trace::TraceLayer;
 use transport::Transport;

@@ -94,6 +94,12 @@ fn in_words(history: &History) -> String {
 
 fn table(ownerships: &[Owned]) -> comfy_table::Table {
     let mut columns = vec!["game", "since", "time", "why", "by", "order", "until", "time", "why", "by"];
+    // Most end without an order, such as that of a refund.
+    let end_order = |owned: &Owned| owned.ended.as_ref().map_or("", |ended| &ended.order_id).to_owned();
+    let some_end_by_order = ownerships.iter().any(|owned| !end_order(owned).is_empty());
+    if some_end_by_order {
+        columns.push("order");
+    }
     // Most end only when somebody ends them.
     let some_end = ownerships.iter().any(|owned| owned.end_time.is_some());
     if some_end {
@@ -105,6 +111,9 @@ fn table(ownerships: &[Owned]) -> comfy_table::Table {
         row.extend(cells(Some(&owned.began)));
         row.push(or_dash(&owned.began.order_id));
         row.extend(cells(owned.ended.as_ref()));
+        if some_end_by_order {
+            row.push(or_dash(&end_order(owned)));
+        }
         if some_end {
             row.push(or_dash(owned.end_time.as_deref().unwrap_or_default()));
         }
@@ -153,13 +162,13 @@ mod tests {
         let ownership = Ownership {
             game_id: "tiny-forest".to_owned(),
             began: Some(event(7, Reason::Purchase, "o-1")),
-            ended: Some(event(9, Reason::Refund, "")),
+            ended: Some(event(9, Reason::Refund, "o-2")),
             end_time: None,
         };
         assert_eq!(
             in_words(&history(ownership, false)),
-            "GAME         SINCE  TIME                  WHY       BY    ORDER  UNTIL  TIME                  WHY     BY\n\
-             tiny-forest  7      2023-11-14T22:13:27Z  purchase  shop  o-1    9      2023-11-14T22:13:29Z  refund  shop\n\
+            "GAME         SINCE  TIME                  WHY       BY    ORDER  UNTIL  TIME                  WHY     BY    ORDER\n\
+             tiny-forest  7      2023-11-14T22:13:27Z  purchase  shop  o-1    9      2023-11-14T22:13:29Z  refund  shop  o-2\n\
              1 ownership of 42 at revision 9, from the arbiter\n"
         );
     }

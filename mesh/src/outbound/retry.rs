@@ -16,6 +16,7 @@ use opentelemetry::metrics::Counter;
 use opentelemetry::{KeyValue, global};
 use tokio::time::Instant;
 use tonic::body::Body;
+use tonic::metadata::AsciiMetadataValue;
 use tonic::{Code, Status};
 use tonic_types::StatusExt;
 use tower::{Layer, Service, ServiceExt};
@@ -28,6 +29,10 @@ use super::size::PREFIX_BYTES;
 use crate::seen::Edge;
 use crate::version::VERSION_HEADER;
 use crate::{errors, rpc};
+
+/// The metadata of an answer that tell the reasons, or codes, of the attempts before it, where there were any, with ", " between: what
+/// the last one says of itself, such as that it wrote nothing, need not hold for those before it.
+pub const EARLIER_ATTEMPTS: &str = "mesh-earlier-attempts";
 
 /// Repeats calls that found the peer unavailable.
 #[derive(Clone)]
@@ -124,21 +129,50 @@ where
     let body = buffer(body, layer.max_message_bytes).await?;
     let deadline = parts.extensions.get().map(|deadline: &CallDeadline| deadline.at);
     let mut attempt = 1;
+    let mut earlier: Vec<String> = Vec::new();
     loop {
         let request = Request::from_parts(parts.clone(), Body::new(Full::new(body.clone())));
         let answer = inner.clone().oneshot(request).await;
         if attempt > 1 {
             layer.edge.method(parts.uri.path()).answered(version_of(&answer)).retried(false);
         }
-        let wait = unavailable(&answer).and_then(|status| layer.wait(attempt, &status, deadline));
+        let failed = unavailable(&answer);
+        let wait = failed.as_ref().and_then(|status| layer.wait(attempt, status, deadline));
         let Some(wait) = wait else {
             Span::current().set_attribute("mesh.attempts", i64::from(attempt));
-            return answer;
+            return if earlier.is_empty() { answer } else { told(answer, &earlier) };
         };
+        earlier.extend(failed.as_ref().map(reason));
         layer.note(&parts, attempt, wait);
         tokio::time::sleep(wait).await;
         attempt += 1;
     }
+}
+
+/// An answer that says what the attempts before it came to.
+fn told(answer: Result<Response<Body>, Status>, earlier: &[String]) -> Result<Response<Body>, Status> {
+    let text = earlier.join(", ");
+    match answer {
+        Ok(mut response) => {
+            if let Ok(text) = text.parse::<HeaderValue>() {
+                response.headers_mut().insert(EARLIER_ATTEMPTS, text);
+            }
+            Ok(response)
+        }
+        Err(mut status) => {
+            if let Ok(text) = text.parse::<AsciiMetadataValue>() {
+                status.metadata_mut().insert(EARLIER_ATTEMPTS, text);
+            }
+            Err(status)
+        }
+    }
+}
+
+/// The reason of a status, or its code.
+fn reason(status: &Status) -> String {
+    status
+        .get_details_error_info()
+        .map_or_else(|| errors::code_name(status.code()).to_owned(), |info| info.reason)
 }
 
 /// The version that has answered, where one has.

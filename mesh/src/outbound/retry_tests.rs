@@ -72,6 +72,20 @@ async fn it_gives_up_after_the_last_attempt() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_the_earlier_attempts_came_to_is_told() {
+    let fail = |attempt| match attempt {
+        1 => Err(Status::unavailable("gone")),
+        2 => Ok(errors::retryable(Reason::Overloaded, "full", &[], Duration::ZERO).into_http()),
+        _ => Err(Status::unavailable("nothing was written")),
+    };
+    let (answer, ..) = call(&layer(3), b"x", None, fail).await;
+    let status = answer.unwrap_err();
+    assert_eq!(status.metadata().get(EARLIER_ATTEMPTS).unwrap(), "UNAVAILABLE, OVERLOADED");
+    let (answer, ..) = call(&layer(1), b"x", None, fail).await;
+    assert_eq!(answer.unwrap_err().metadata().get(EARLIER_ATTEMPTS), None);
+}
+
+#[tokio::test(start_paused = true)]
 async fn no_other_code_is_repeated() {
     for code in (1..=16).map(Code::from).filter(|code| *code != Code::Unavailable) {
         let refuse = move |_| Ok(Status::new(code, "no").into_http());
