@@ -1,11 +1,15 @@
 //! Mends the errors that tonic makes by itself: they have no details, and two of them the wrong code.
 
 use std::convert::Infallible;
-use std::task::{Context, Poll};
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
 
+use bytes::Bytes;
 use futures_util::TryFutureExt;
 use futures_util::future::MapOk;
 use http::{HeaderMap, Request, Response};
+use http_body::{Frame, SizeHint};
+use pin_project_lite::pin_project;
 use tonic::body::Body;
 use tonic::{Code, Status};
 use tower::{Layer, Service};
@@ -38,9 +42,9 @@ where
     S: Service<Request<Body>, Response = Response<B>, Error = Infallible>,
     B: Default,
 {
-    type Response = Response<B>;
+    type Response = Response<Mended<B>>;
     type Error = Infallible;
-    type Future = MapOk<S::Future, fn(Response<B>) -> Response<B>>;
+    type Future = MapOk<S::Future, fn(Response<B>) -> Response<Mended<B>>>;
 
     fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
         self.inner.poll_ready(context)
@@ -51,32 +55,74 @@ where
     }
 }
 
-fn mend<B: Default>(response: Response<B>) -> Response<B> {
-    match mended(response.headers()) {
+fn mend<B: Default>(response: Response<B>) -> Response<Mended<B>> {
+    match mended_head(response.headers()) {
         Some(status) => status.into_http(),
-        None => response,
+        None => response.map(|body| Mended { body }),
     }
 }
 
-/// What the error should have been, or none when it may stay as it is.
+pin_project! {
+    /// A body whose trailers are mended. A method that takes a stream has begun its answer when it reads a message that it cannot
+    /// take, so that the error of that message is not in the head.
+    #[derive(Debug, Default)]
+    pub(super) struct Mended<B> {
+        #[pin]
+        body: B,
+    }
+}
+
+impl<B: http_body::Body<Data = Bytes, Error = Status>> http_body::Body for Mended<B> {
+    type Data = Bytes;
+    type Error = Status;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
+        let frame = ready!(self.project().body.poll_frame(context));
+        let mended = frame.as_ref().and_then(|frame| mended(frame.as_ref().ok()?.trailers_ref()?));
+        Poll::Ready(match mended {
+            Some(status) => Some(rpc::trailers(&status)),
+            None => frame,
+        })
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+/// As [`mended`], for an error without a body, which may also say that there is no such method.
+fn mended_head(head: &HeaderMap) -> Option<Status> {
+    // tonic's fallback for a path without a service, and its generated code for a method that is not there.
+    if rpc::code_of(head)? == Code::Unimplemented
+        && !head.contains_key(DETAILS)
+        && !head.contains_key(MESSAGE)
+    {
+        return Some(errors::status(Reason::MethodUnknown, "the server has no such method", &[]));
+    }
+    mended(head)
+}
+
+/// What the error in a head or in trailers should have been, or none when it may stay as it is.
 fn mended(headers: &HeaderMap) -> Option<Status> {
     let code = rpc::code_of(headers)?;
-    if code == Code::Ok || headers.contains_key(DETAILS) {
+    if !matches!(code, Code::OutOfRange | Code::Internal) || headers.contains_key(DETAILS) {
         return None;
     }
     let text = Status::from_header_map(headers)?.message().to_owned();
-    match code {
-        Code::OutOfRange => too_large(&text),
-        Code::Internal if is_malformed(&text) => {
-            let message = "the bytes of the message are not a message of the method's type";
-            Some(errors::status(Reason::MessageMalformed, message, &[]))
-        }
-        // tonic's fallback for a path without a service, and its generated code for a method that is not there.
-        Code::Unimplemented if !headers.contains_key(MESSAGE) => {
-            Some(errors::status(Reason::MethodUnknown, "the server has no such method", &[]))
-        }
-        _ => None,
+    if code == Code::OutOfRange {
+        return too_large(&text);
     }
+    is_malformed(&text).then(|| {
+        let message = "the bytes of the message are not a message of the method's type";
+        errors::status(Reason::MessageMalformed, message, &[])
+    })
 }
 
 /// tonic says that a message is over its limit by `OUT_OF_RANGE` and this text alone.
@@ -88,9 +134,17 @@ fn too_large(text: &str) -> Option<Status> {
     Some(errors::message_too_large(bytes, limit))
 }
 
-/// prost's text for bytes that cannot be decoded, which tonic takes for a defect of the server.
+/// What tonic takes for a defect of the server where a request is not what gRPC says: prost's text for bytes that cannot be decoded,
+/// and its own for a frame that is not whole, has a flag that there is not, or is missing. It says of an answer that it was received,
+/// and that is not its caller's doing.
 fn is_malformed(text: &str) -> bool {
-    text.starts_with("failed to decode Protobuf message")
+    const TEXTS: [&str; 4] = [
+        "failed to decode Protobuf message",
+        "Unexpected EOF decoding stream.",
+        "Missing request message.",
+        "protocol error: received message with",
+    ];
+    TEXTS.iter().any(|start| text.starts_with(start)) && !text.contains("while receiving response")
 }
 
 #[cfg(test)]
@@ -100,7 +154,7 @@ mod tests {
     use super::*;
 
     fn mend_status(status: Status) -> Option<Status> {
-        mended(status.into_http::<()>().headers())
+        mended_head(status.into_http::<()>().headers())
     }
 
     #[test]
@@ -111,7 +165,7 @@ mod tests {
         assert!(
             mend_status(errors::status(Reason::Panic, "failed to decode Protobuf message", &[])).is_none()
         );
-        assert!(mended(&HeaderMap::new()).is_none());
+        assert!(mended_head(&HeaderMap::new()).is_none());
     }
 
     #[test]

@@ -7,8 +7,9 @@ use mesh::errors::{Reason, reason_of};
 use mesh::inbound::InboundConfig;
 use mesh::outbound::OutboundConfig;
 use tonic::{Code, Status};
+use tonic_types::StatusExt;
 
-use crate::support::{Echo, FOLLOW, Peer, Text, follow, soon, status_of, text};
+use crate::support::{Echo, FOLLOW, Peer, REPEAT, Text, follow, repeat, soon, status_of, text};
 
 /// One message at once, another one a little later, and no end.
 fn slow() -> impl futures_util::Stream<Item = Result<Text, Status>> {
@@ -17,6 +18,17 @@ fn slow() -> impl futures_util::Stream<Item = Result<Text, Status>> {
         Ok(text("later"))
     });
     futures_util::stream::iter([Ok(text("now"))]).chain(later).chain(futures_util::stream::pending())
+}
+
+/// What a stream ends with.
+async fn ended(stream: &mut tonic::Streaming<Text>) -> Status {
+    loop {
+        match soon(stream.message()).await {
+            Ok(Some(_)) => {}
+            Ok(None) => panic!("a stream that is cut off must not seem to end well"),
+            Err(status) => return status,
+        }
+    }
 }
 
 #[tokio::test]
@@ -61,13 +73,35 @@ async fn a_stream_whose_peer_dies_ends_with_unavailable() {
     let mut stream = soon(follow(&outbound)).await.unwrap();
     assert!(soon(stream.message()).await.is_ok());
     peer.shutdown.cancel();
-    let status = loop {
-        match soon(stream.message()).await {
-            Ok(Some(_)) => {}
-            Ok(None) => panic!("a stream that is cut off must not seem to end well"),
-            Err(status) => break status,
-        }
-    };
+    let status = ended(&mut stream).await;
     assert_eq!(status.code(), Code::Unavailable);
     assert_eq!(reason_of(&status), Some(Reason::Unreachable));
+}
+
+#[tokio::test]
+async fn a_message_over_the_limit_in_a_stream_is_told_as_every_one_at_either_end() {
+    let limits = InboundConfig { max_message_bytes: 100, ..InboundConfig::default() };
+    let strict = Peer::start(&limits, Echo::plain()).await.outbound(&OutboundConfig::default());
+    let limits = OutboundConfig { max_message_bytes: 100, ..OutboundConfig::default() };
+    let lenient = Peer::start(&InboundConfig::default(), Echo::plain()).await.outbound(&limits);
+    for outbound in [strict, lenient] {
+        let asks = futures_util::stream::iter([text("first"), text("x".repeat(200))]);
+        let mut answers = soon(repeat(&outbound, asks)).await.unwrap();
+        let status = ended(&mut answers).await;
+        assert_eq!(
+            (status.code(), reason_of(&status)),
+            (Code::InvalidArgument, Some(Reason::MessageTooLarge))
+        );
+        let metadata = status.get_details_error_info().unwrap().metadata;
+        assert_eq!((metadata["bytes"].as_str(), metadata["limit_bytes"].as_str()), ("203", "100"));
+    }
+}
+
+#[tokio::test]
+async fn bytes_that_are_no_message_in_a_stream_are_their_senders_fault() {
+    let peer = Peer::start(&InboundConfig::default(), Echo::plain()).await;
+    let answer = soon(peer.raw(REPEAT, &[], b"\xff")).await;
+    assert!(Status::from_header_map(answer.headers()).is_none(), "the answer has begun");
+    let status = status_of(answer).await;
+    assert_eq!((status.code(), reason_of(&status)), (Code::InvalidArgument, Some(Reason::MessageMalformed)));
 }

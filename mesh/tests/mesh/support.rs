@@ -30,6 +30,7 @@ use tonic_prost::ProstCodec;
 pub(crate) const SERVICE: &str = "test.v1.Echo";
 pub(crate) const SAY: &str = "/test.v1.Echo/Say";
 pub(crate) const FOLLOW: &str = "/test.v1.Echo/Follow";
+pub(crate) const REPEAT: &str = "/test.v1.Echo/Repeat";
 
 /// The one message of the tests.
 #[derive(Clone, PartialEq, prost::Message)]
@@ -45,7 +46,8 @@ pub(crate) fn text(text: impl Into<String>) -> Text {
 pub(crate) type Answer = Pin<Box<dyn Future<Output = Result<Response<Text>, Status>> + Send>>;
 pub(crate) type Follow = Pin<Box<dyn Stream<Item = Result<Text, Status>> + Send>>;
 
-/// The service: one unary method and one server stream, each a closure of the test.
+/// The service: one unary method and one server stream, each a closure of the test, and one method that answers a stream with the
+/// same stream.
 #[derive(Clone)]
 pub(crate) struct Echo {
     say: Arc<dyn Fn(Request<Text>) -> Answer + Send + Sync>,
@@ -110,6 +112,12 @@ impl tower::Service<http::Request<Body>> for Echo {
                         async { Ok(Response::new(stream)) }
                     };
                     grpc.server_streaming(tower::service_fn(follow), request).await
+                }
+                REPEAT => {
+                    let repeat = |request: Request<tonic::Streaming<Text>>| async {
+                        Ok(Response::new(request.into_inner()))
+                    };
+                    grpc.streaming(tower::service_fn(repeat), request).await
                 }
                 // As generated code answers for a method that is not there.
                 _ => Status::unimplemented("").into_http(),
@@ -275,6 +283,18 @@ pub(crate) async fn follow(outbound: &Outbound) -> Result<tonic::Streaming<Text>
     let codec = ProstCodec::<Text, Text>::default();
     let answer =
         grpc.server_streaming(Request::new(text("")), PathAndQuery::from_static(FOLLOW), codec).await?;
+    Ok(answer.into_inner())
+}
+
+/// Sends a stream, and waits for the head of the answer to it.
+pub(crate) async fn repeat(
+    outbound: &Outbound,
+    asks: impl Stream<Item = Text> + Send + 'static,
+) -> Result<tonic::Streaming<Text>, Status> {
+    let mut grpc = tonic::client::Grpc::new(outbound.streams());
+    grpc.ready().await?;
+    let codec = ProstCodec::<Text, Text>::default();
+    let answer = grpc.streaming(Request::new(asks), PathAndQuery::from_static(REPEAT), codec).await?;
     Ok(answer.into_inner())
 }
 
