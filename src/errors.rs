@@ -17,6 +17,14 @@ pub const DOMAIN: &str = "gameshelf";
 /// By which gRPC's retry design (A6) tells when to come again.
 const PUSHBACK: &str = "grpc-retry-pushback-ms";
 
+/// The most items, such as wrong fields, that one error names.
+pub const NAMED_MAX: usize = 32;
+/// The most bytes that they take in its details. These travel in a header, of which many clients take 8 KiB with all others, and
+/// are a third longer there.
+const NAMED_BYTES: usize = 4 << 10;
+/// The most items that the message for people names; the details name the others.
+const NAMED_IN_MESSAGE: usize = 3;
+
 macro_rules! reasons {
     ($($(#[doc = $documentation:literal])+ $name:ident = $text:literal, $code:ident;)+) => {
         /// Why a call failed. The reason determines the gRPC code: this is the one table of both.
@@ -203,6 +211,39 @@ impl ErrorBuilder {
     }
 }
 
+/// The room for items that one error names: [`NAMED_MAX`] of them, and fewer where their names are long.
+#[derive(Debug, Default)]
+pub struct Room {
+    items: usize,
+    bytes: usize,
+    /// Once an item has no place the ones after it have none either, so that those that are named are the first.
+    is_full: bool,
+}
+
+impl Room {
+    /// Takes the place of the next item, whose texts have so many bytes all together, where there is one. The first item always has.
+    pub fn take(&mut self, bytes: usize) -> bool {
+        let fits = self.items < NAMED_MAX && self.bytes + bytes <= NAMED_BYTES;
+        self.is_full |= !fits && self.items > 0;
+        if !self.is_full {
+            self.items += 1;
+            self.bytes += bytes;
+        }
+        !self.is_full
+    }
+}
+
+/// The first names of so many, for the message of an error.
+#[must_use]
+pub fn first_of(names: &[&str], number: usize) -> String {
+    let first = names.get(..NAMED_IN_MESSAGE).unwrap_or(names);
+    let list = first.join(", ");
+    match number.saturating_sub(first.len()) {
+        0 => list,
+        more => format!("{list} and {more} more"),
+    }
+}
+
 /// The reason that a status carries, or none when it is not one of ours.
 #[must_use]
 pub fn reason_of(status: &Status) -> Option<Reason> {
@@ -231,6 +272,20 @@ mod tests {
             assert_eq!(reason_of(&status), Some(*reason));
             assert_eq!(metadata_of(&status, "revision").as_deref(), Some("7"));
         }
+    }
+
+    #[test]
+    fn an_error_names_the_first_items_that_there_is_room_for() {
+        let named = |sizes: &[usize]| {
+            let mut room = Room::default();
+            sizes.iter().filter(|bytes| room.take(**bytes)).count()
+        };
+        assert_eq!(named(&[100; 40]), NAMED_MAX);
+        assert_eq!(named(&[NAMED_BYTES / 4; 40]), 4);
+        assert_eq!(named(&[10, NAMED_BYTES, 10]), 1, "none that comes later is named instead");
+        assert_eq!(named(&[NAMED_BYTES * 2, 10]), 1, "the first always is");
+        assert_eq!(first_of(&["a", "b", "c", "d"], 9), "a, b, c and 6 more");
+        assert_eq!(first_of(&["a", "b"], 2), "a, b");
     }
 
     #[test]

@@ -11,6 +11,8 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
+use crate::fields::Wrong;
+
 /// The first byte of every token, so that its form can change.
 const VERSION: u8 = 1;
 /// Store id, incarnation.
@@ -37,6 +39,8 @@ pub struct Token {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("must be a token that this service returned")]
 pub struct TokenError;
+
+impl Wrong for TokenError {}
 
 impl Token {
     /// The same store and incarnation at another revision.

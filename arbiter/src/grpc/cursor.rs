@@ -3,6 +3,7 @@
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use gameshelf::fields::Wrong;
 use gameshelf::tokens::Token;
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
@@ -113,6 +114,8 @@ impl CursorScope {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("must be the cursor of the answer before, with the filter as it was")]
 pub(super) struct CursorError;
+
+impl Wrong for CursorError {}
 
 /// Whether a text has the form of a cursor, of whatever store and filter.
 pub(super) fn check_form(text: &str) -> Result<(), CursorError> {

@@ -2,6 +2,7 @@
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use gameshelf::fields::Wrong;
 use gameshelf::tokens::Token;
 use sha2::{Digest, Sha256};
 
@@ -64,6 +65,8 @@ pub(super) struct PageStart {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("must be the next_page_token of the page before, of the same list and store")]
 pub(super) struct PageTokenError;
+
+impl Wrong for PageTokenError {}
 
 /// Whether a text has the form of a token, of whatever list.
 pub(super) fn check_form(text: &str) -> Result<(), PageTokenError> {

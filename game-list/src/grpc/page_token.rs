@@ -5,6 +5,7 @@
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use gameshelf::fields::Wrong;
 use gameshelf::ids::CustomerId;
 use sha2::{Digest, Sha256};
 
@@ -22,6 +23,8 @@ const TEXT_MAX_BYTES: usize = 4096;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("must be empty, or the next_page_token of this customer's page before")]
 pub(crate) struct PageTokenError;
+
+impl Wrong for PageTokenError {}
 
 /// The cursor as text.
 pub(crate) fn encode(customer_id: &CustomerId, cursor: &Cursor) -> String {

@@ -30,7 +30,7 @@ pub(crate) struct PageSizes {
 pub(super) fn query(request: &ListGamesRequest, sizes: PageSizes) -> Result<Query, Status> {
     let mut fields = Fields::new();
     let customer_id = fields.take("customer_id", request.customer_id.parse::<CustomerId>());
-    let page_size = fields.take("page_size", page_size(request.page_size, sizes));
+    let page_size = fields.take("page_size", fields::page_size(request.page_size, sizes.default, sizes.max));
     let requirement = requirement(&mut fields, request.freshness.as_ref());
     if customer_id.is_none() {
         // Whose list it goes on with is not known, but its form can be judged.
@@ -79,15 +79,6 @@ pub(super) fn message(message: Message, catalog: &Catalog) -> WatchGamesResponse
         degraded: message.degraded,
     };
     WatchGamesResponse { event: Some(event), provenance: Some(provenance) }
-}
-
-fn page_size(asked: i32, sizes: PageSizes) -> Result<u32, String> {
-    match u32::try_from(asked) {
-        Err(_) => Err("must not be negative".to_owned()),
-        Ok(0) => Ok(sizes.default),
-        Ok(size) if size <= sizes.max => Ok(size),
-        Ok(size) => Err(format!("must be at most {}, and is {size}", sizes.max)),
-    }
 }
 
 fn requirement(fields: &mut Fields, freshness: Option<&Freshness>) -> Option<Requirement> {

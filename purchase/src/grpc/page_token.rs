@@ -3,6 +3,7 @@
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use gameshelf::catalog;
+use gameshelf::fields::Wrong;
 use gameshelf::ids::GameId;
 use sha2::{Digest, Sha256};
 
@@ -16,6 +17,8 @@ const TEXT_MAX_BYTES: usize = 512;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("must be empty, or the next_page_token of the page before")]
 pub(super) struct PageTokenError;
+
+impl Wrong for PageTokenError {}
 
 /// Where a page begins.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -1,7 +1,7 @@
 //! From the wire: every field is checked, and all that are wrong are named at once.
 
 use gameshelf::catalog::{self, Catalog, Offer, Price};
-use gameshelf::fields::Fields;
+use gameshelf::fields::{self, Fields};
 use gameshelf::ids::{self, GameId, OrderId};
 use gameshelf::proto::purchase::v1 as wire;
 use tonic::Status;
@@ -54,22 +54,14 @@ pub(super) fn get_catalog(
     if !request.known_hash.is_empty() {
         fields.take("known_hash", catalog::check_hash(&request.known_hash));
     }
-    let page_size = fields.take("page_size", page_size(request.page_size, limits));
+    let page_size = fields::page_size(request.page_size, limits.games_default, limits.games_max);
+    let page_size = fields.take("page_size", page_size);
     let start = match request.page_token.as_str() {
         "" => None,
         token => fields.take("page_token", PageStart::decode(token)),
     };
     let query = page_size.map(|page_size| CatalogQuery { known_hash: request.known_hash, page_size, start });
     fields.finish(query)
-}
-
-fn page_size(asked: i32, limits: &PageLimits) -> Result<usize, String> {
-    match usize::try_from(asked) {
-        Err(_) => Err("must not be negative".to_owned()),
-        Ok(0) => Ok(limits.games_default),
-        Ok(size) if size <= limits.games_max => Ok(size),
-        Ok(size) => Err(format!("must be at most {}, and is {size}", limits.games_max)),
-    }
 }
 
 /// Notes that a game with a price needs a token.

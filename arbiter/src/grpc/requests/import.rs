@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use gameshelf::fields::Fields;
+use gameshelf::fields::{Fields, Limit};
 use gameshelf::proto::arbiter::v1 as wire;
 use tonic::Status;
 
@@ -39,7 +39,8 @@ pub(in super::super) fn import(
     if number == 0 {
         fields.wrong("rows", "must hold at least one row");
     } else if number > limit {
-        fields.wrong("rows", format!("must hold at most {limit} rows, and holds {number}"));
+        let told = format!("must hold at most {limit} rows, and holds {number}");
+        fields.beyond("rows", Limit::number(number, limit), told);
     }
     let (request_id, cause) =
         fields.finish(request_id.zip(cause).filter(|_| (1..=limit).contains(&number)))?;

@@ -1,11 +1,10 @@
 //! Parts that several requests have.
 
 use std::collections::HashSet;
-use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
 
-use gameshelf::fields::{self, Fields};
+use gameshelf::fields::{self, Fields, Limit, Wrong};
 use gameshelf::ids::check_text;
 use gameshelf::proto::arbiter::v1 as wire;
 use gameshelf::proto::freshness::v1::{Freshness, freshness::Requirement};
@@ -18,7 +17,7 @@ const ACTOR_MAX_BYTES: usize = 128;
 /// The most bytes of an order id.
 const ORDER_ID_MAX_BYTES: usize = 64;
 
-pub(super) fn parse<T: FromStr<Err: fmt::Display>>(fields: &mut Fields, name: &str, text: &str) -> Option<T> {
+pub(super) fn parse<T: FromStr<Err: Wrong>>(fields: &mut Fields, name: &str, text: &str) -> Option<T> {
     fields.take(name, text.parse::<T>())
 }
 
@@ -47,7 +46,8 @@ pub(super) fn games(fields: &mut Fields, game_ids: &[String], limits: &RequestLi
     }
     if game_ids.len() > limit {
         let number = game_ids.len();
-        fields.wrong("game_ids", format!("must name at most {limit} games, and names {number}"));
+        let told = format!("must name at most {limit} games, and names {number}");
+        fields.beyond("game_ids", Limit::number(number, limit), told);
         return None;
     }
     if let [game_id] = game_ids {
@@ -136,18 +136,8 @@ pub(super) fn unix_ms(time: &prost_types::Timestamp) -> Result<u64, &'static str
 }
 
 pub(super) fn page_size(fields: &mut Fields, page_size: i32, limits: &RequestLimits) -> Option<u32> {
-    match u32::try_from(page_size) {
-        Ok(0) => Some(limits.page_size_default),
-        Ok(size) if size <= limits.page_size_max => Some(size),
-        Ok(size) => {
-            fields.wrong("page_size", format!("must be at most {}, and is {size}", limits.page_size_max));
-            None
-        }
-        Err(_) => {
-            fields.wrong("page_size", "must not be negative");
-            None
-        }
-    }
+    let size = fields::page_size(page_size, limits.page_size_default, limits.page_size_max);
+    fields.take("page_size", size)
 }
 
 pub(super) fn freshness(fields: &mut Fields, freshness: Option<&Freshness>) -> Option<Asked> {

@@ -1,6 +1,6 @@
 //! Requests that read.
 
-use gameshelf::fields::Fields;
+use gameshelf::fields::{Fields, Limit};
 use gameshelf::proto::arbiter::v1 as wire;
 use tonic::Status;
 
@@ -27,7 +27,8 @@ pub(in super::super) fn check(
     }
     let mut keys = Vec::new();
     if number > limit {
-        fields.wrong("pairs", format!("must hold at most {limit} pairs, and holds {number}"));
+        let told = format!("must hold at most {limit} pairs, and holds {number}");
+        fields.beyond("pairs", Limit::number(number, limit), told);
     } else {
         for (index, pair) in request.pairs.iter().enumerate() {
             keys.extend(key(&mut fields, &format!("pairs[{index}]."), &pair.customer_id, &pair.game_id));

@@ -1,6 +1,7 @@
 //! What is taken, and what is refused.
 
 use super::*;
+use gameshelf::errors::metadata_of;
 use gameshelf::proto::arbiter::v1 as wire;
 use gameshelf::proto::freshness::v1::{Freshness, freshness::Requirement};
 use tonic::Status;
@@ -68,6 +69,62 @@ fn a_limit_is_told() {
     let status = grant(&wire::GrantRequest { game_ids, ..good() }, &LIMITS).err().unwrap();
     let described = &status.get_details_bad_request().unwrap().field_violations[0].description;
     assert_eq!(described, "game_ids must name at most 3 games, and names 4");
+}
+
+/// What a program is told of the first limit: the field, the value and the limit.
+fn limit_told<T>(refused: Result<T, Status>) -> String {
+    let status = refused.err().expect("it is over a limit");
+    let value = |key| metadata_of(&status, key);
+    let number = value("number").zip(value("limit")).map(|(number, limit)| format!("{number}/{limit}"));
+    let bytes =
+        value("bytes").zip(value("limit_bytes")).map(|(bytes, limit)| format!("{bytes}/{limit} bytes"));
+    let time = value("value_ms").zip(value("limit_ms")).map(|(time, limit)| format!("{time}/{limit} ms"));
+    let told: Vec<_> = [value("limit_field"), number, bytes, time].into_iter().flatten().collect();
+    told.join(" ")
+}
+
+#[test]
+fn every_limit_is_told_to_programs_with_the_value_that_is_not_within_it() {
+    use wire::set_stock_request::Amount;
+    let strings = |number: usize| (0..number).map(|one| format!("g{one}")).collect::<Vec<_>>();
+    let seconds = |seconds| Some(prost_types::Duration { seconds, nanos: 0 });
+    let told = limit_told(grant(&wire::GrantRequest { game_ids: strings(4), ..good() }, &LIMITS));
+    assert_eq!(told, "game_ids 4/3");
+    let told = limit_told(grant(&wire::GrantRequest { customer_id: "c".repeat(65), ..good() }, &LIMITS));
+    assert_eq!(told, "customer_id 65/64 bytes");
+    let operations = vec![wire::Operation::default(); 4];
+    let told = limit_told(commit(&wire::CommitRequest { operations, ..Default::default() }, &LIMITS));
+    assert_eq!(told, "operations 4/3");
+    let rows = vec![wire::ImportRow::default(); 4];
+    let told = limit_told(import(&wire::ImportRequest { rows, ..Default::default() }, &LIMITS));
+    assert_eq!(told, "rows 4/3");
+    let pairs = vec![wire::OwnershipPair::default(); 4];
+    assert_eq!(
+        limit_told(check(&wire::CheckOwnershipRequest { pairs, freshness: None }, &LIMITS)),
+        "pairs 4/3"
+    );
+    let told =
+        limit_told(list(&wire::ListEntitlementsRequest { page_size: 21, ..Default::default() }, &LIMITS));
+    assert_eq!(told, "page_size 21/20");
+    let told = limit_told(reserve(&wire::ReserveRequest { hold: seconds(2), ..Default::default() }, &LIMITS));
+    assert_eq!(told, "hold 2000/1000 ms");
+    for (amount, expected) in
+        [(Amount::Total(1_000_000_001), "total 1000000001/1000000000"), (Amount::Add(0), "add 0/1000000000")]
+    {
+        let request = wire::SetStockRequest { amount: Some(amount), ..Default::default() };
+        assert_eq!(limit_told(set_stock(&request)), expected);
+    }
+    let filter = Some(wire::Filter { game_ids: strings(4), ..Default::default() });
+    let told = limit_told(watch(&wire::WatchRequest { filter, ..Default::default() }, &LIMITS));
+    assert_eq!(told, "filter 4/3");
+    let filter = Some(wire::Filter { partitions: vec![256], ..Default::default() });
+    let told = limit_told(watch(&wire::WatchRequest { filter, ..Default::default() }, &LIMITS));
+    assert_eq!(told, "filter.partitions[0] 256/255");
+    let told = limit_told(poll_changes(
+        &wire::PollChangesRequest { wait: seconds(2), ..Default::default() },
+        &LIMITS,
+    ));
+    assert_eq!(told, "wait 2000/1000 ms");
 }
 
 fn operation(change: wire::operation::Change) -> wire::Operation {

@@ -1,11 +1,10 @@
 //! Requests that follow the changes.
 
 use std::collections::BTreeSet;
-use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
-use gameshelf::fields::{self, Fields};
+use gameshelf::fields::{self, Fields, Limit, Wrong};
 use gameshelf::ids::CopyName;
 use gameshelf::proto::arbiter::v1 as wire;
 use gameshelf::tokens::Token;
@@ -119,7 +118,9 @@ fn wait(
     let wait = fields.take("wait", fields::duration(wait))?;
     let limit_ms = limits.poll_wait_max_ms;
     if wait > Duration::from_millis(limit_ms) {
-        fields.wrong("wait", format!("must be at most {limit_ms} ms, and is {} ms", wait.as_millis()));
+        let wait_ms = wait.as_millis();
+        let told = format!("must be at most {limit_ms} ms, and is {wait_ms} ms");
+        fields.beyond("wait", Limit::milliseconds(wait_ms, limit_ms), told);
         return None;
     }
     Some(wait)
@@ -130,7 +131,8 @@ fn filter(fields: &mut Fields, filter: Option<&wire::Filter>, limits: &RequestLi
     let items = filter.customer_ids.len() + filter.game_ids.len() + filter.partitions.len();
     let limit = limits.filter_items;
     if items > limit {
-        fields.wrong("filter", format!("must name at most {limit} items, and names {items}"));
+        let told = format!("must name at most {limit} items, and names {items}");
+        fields.beyond("filter", Limit::number(items, limit), told);
         return None;
     }
     let customers = each_once(fields, "filter.customer_ids", &filter.customer_ids);
@@ -141,17 +143,16 @@ fn filter(fields: &mut Fields, filter: Option<&wire::Filter>, limits: &RequestLi
         match u8::try_from(*number) {
             Ok(partition) if partitions.insert(partition) => {}
             Ok(_) => fields.wrong(field, format!("must not name {number} a second time")),
-            Err(_) => fields.wrong(field, format!("must be below 256, and is {number}")),
+            Err(_) => {
+                let told = format!("must be below 256, and is {number}");
+                fields.beyond(field, Limit::number(number, u8::MAX), told);
+            }
         }
     }
     Some(Filter { customers, games, partitions })
 }
 
-fn each_once<T: FromStr<Err: fmt::Display> + Ord>(
-    fields: &mut Fields,
-    name: &str,
-    texts: &[String],
-) -> BTreeSet<T> {
+fn each_once<T: FromStr<Err: Wrong> + Ord>(fields: &mut Fields, name: &str, texts: &[String]) -> BTreeSet<T> {
     let mut all = BTreeSet::new();
     for (index, text) in texts.iter().enumerate() {
         let field = format!("{name}[{index}]");

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use gameshelf::fields::{self, Fields};
+use gameshelf::fields::{self, Fields, Limit};
 use gameshelf::proto::arbiter::v1 as wire;
 use gameshelf::proto::arbiter::v1::operation::Change;
 use gameshelf::proto::arbiter::v1::precondition::Condition;
@@ -113,7 +113,8 @@ fn hold_ms(fields: &mut Fields, hold: Option<prost_types::Duration>, limit_ms: u
     let hold = fields.take("hold", fields::duration(hold))?;
     let hold_ms = u64::try_from(hold.as_millis()).unwrap_or(u64::MAX);
     if hold_ms == 0 || hold_ms > limit_ms {
-        fields.wrong("hold", format!("must be from 1 to {limit_ms} ms, and is {hold_ms} ms"));
+        let told = format!("must be from 1 to {limit_ms} ms, and is {hold_ms} ms");
+        fields.beyond("hold", Limit::milliseconds(hold_ms, limit_ms), told);
         return None;
     }
     Some(hold_ms)
@@ -156,11 +157,13 @@ pub(in super::super) fn set_stock(request: &wire::SetStockRequest) -> Result<Wri
         Some(Amount::Total(total)) if total <= COPIES_MAX => Some(StockAmount::Total(total)),
         Some(Amount::Add(copies)) if (1..=COPIES_MAX).contains(&copies) => Some(StockAmount::Add(copies)),
         Some(Amount::Total(total)) => {
-            fields.wrong("total", format!("must be at most {COPIES_MAX}, and is {total}"));
+            let told = format!("must be at most {COPIES_MAX}, and is {total}");
+            fields.beyond("total", Limit::number(total, COPIES_MAX), told);
             None
         }
         Some(Amount::Add(copies)) => {
-            fields.wrong("add", format!("must be from 1 to {COPIES_MAX}, and is {copies}"));
+            let told = format!("must be from 1 to {COPIES_MAX}, and is {copies}");
+            fields.beyond("add", Limit::number(copies, COPIES_MAX), told);
             None
         }
         None => {
@@ -188,7 +191,7 @@ pub(in super::super) fn commit(
     }
     if number > limit {
         let told = format!("must hold at most {limit} together with preconditions, and both hold {number}");
-        fields.wrong("operations", told);
+        fields.beyond("operations", Limit::number(number, limit), told);
         return fields.finish(None);
     }
     let preconditions = request.preconditions.iter().enumerate();
