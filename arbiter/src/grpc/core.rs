@@ -129,14 +129,15 @@ impl Core {
         });
         let command = Arc::new(write.command);
         let submission = Submission { request_id: write.request_id, command: Arc::clone(&command), span };
-        let answer = self.sequencer.submit(submission).await.map_err(|error| errors::submit(&error))?;
+        let answer =
+            self.sequencer.submit(submission).await.map_err(|error| errors::submit(&error, write.items))?;
         self.shown(answer.outcome.revision);
         Ok((command, answer))
     }
 
     /// Puts a write into the one order and waits for its outcome. A refusal is an error.
     pub(super) async fn write(&self, write: Write) -> Result<Written, Status> {
-        let request_id = write.request_id;
+        let (request_id, named) = (write.request_id, write.items);
         let (command, Answer { outcome, replayed }) = self.submit(write).await?;
         let (revision, token) = (outcome.revision, self.token(outcome.revision).to_string());
         match outcome.verdict {
@@ -145,6 +146,7 @@ impl Core {
             }
             Verdict::Refused { items } => Err(errors::refused(&Refused {
                 command: &command,
+                named,
                 items: &items,
                 rules: &self.rules,
                 revision,

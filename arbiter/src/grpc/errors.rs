@@ -6,6 +6,7 @@ use gameshelf::errors::{ErrorBuilder, Reason};
 use tonic::Status;
 
 pub(super) use super::refusals::{Refused, refused};
+use super::requests::Items;
 use crate::copies::TooManyCopies;
 use crate::domain::Revision;
 use crate::sequencer::SubmitError;
@@ -48,7 +49,8 @@ pub(super) fn not_open() -> Status {
         .build()
 }
 
-pub(super) fn submit(error: &SubmitError) -> Status {
+/// `items` is how the request names what it asks for.
+pub(super) fn submit(error: &SubmitError, items: Items) -> Status {
     let builder = |reason| ErrorBuilder::new(reason, error.to_string());
     match error {
         SubmitError::QueueFull { limit_requests } => {
@@ -58,7 +60,12 @@ pub(super) fn submit(error: &SubmitError) -> Status {
             builder(Reason::QueueFull).with("limit_bytes", limit_bytes).retry_after(RETRY_QUEUE)
         }
         SubmitError::TooLarge { bytes, limit_bytes } => {
-            builder(Reason::InvalidFields).with("bytes", bytes).with("limit_bytes", limit_bytes)
+            let told = format!("{} is more than the queue ever holds: {error}", items.field());
+            builder(Reason::InvalidFields)
+                .with("fields", items.field())
+                .with("bytes", bytes)
+                .with("limit_bytes", limit_bytes)
+                .bad_field(items.field(), told)
         }
         SubmitError::RequestIdReused => {
             builder(Reason::RequestIdReused).bad_field("request_id", "request_id stands for other content")
@@ -70,7 +77,10 @@ pub(super) fn submit(error: &SubmitError) -> Status {
             let told = format!(
                 "request_id is a version 7 UUID from more than {limit_ms} ms ahead of the arbiter's clock"
             );
-            builder(Reason::InvalidFields).with("limit_ms", limit_ms).bad_field("request_id", told)
+            builder(Reason::InvalidFields)
+                .with("fields", "request_id")
+                .with("limit_ms", limit_ms)
+                .bad_field("request_id", told)
         }
         SubmitError::StoreUnavailable => builder(Reason::StoreUnavailable).retry_after(RETRY_RECOVERY),
         SubmitError::OutcomeUnknown => builder(Reason::OutcomeUnknown).retry_after(RETRY_RECOVERY),
@@ -107,12 +117,6 @@ pub(super) fn watch(error: &WatchError) -> Status {
         WatchError::Draining => builder(Reason::ShuttingDown).retry_after(RETRY_RECOVERY).build(),
         WatchError::Store(error) => store(error),
     }
-}
-
-/// A message that is not one of the contract.
-pub(super) fn decoding(error: &prost::DecodeError) -> Status {
-    tracing::debug!(%error, "a message could not be read");
-    ErrorBuilder::new(Reason::InvalidFields, "the message is not one of this method").build()
 }
 
 /// A message for which there was no room, which is a defect.

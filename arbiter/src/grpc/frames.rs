@@ -121,7 +121,8 @@ impl Decoder for Frames {
     type Error = Status;
 
     fn decode(&mut self, buffer: &mut DecodeBuf<'_>) -> Result<Option<wire::WatchRequest>, Status> {
-        wire::WatchRequest::decode(buffer).map(Some).map_err(|error| errors::decoding(&error))
+        // As tonic says it for the other methods: the mesh makes the same error of it for all.
+        wire::WatchRequest::decode(buffer).map(Some).map_err(|error| Status::internal(error.to_string()))
     }
 
     fn buffer_settings(&self) -> BufferSettings {

@@ -1,16 +1,19 @@
 //! What a refusal becomes on the wire: which item of the request stands against it, and why.
 
-use gameshelf::errors::{ErrorBuilder, Reason};
+use gameshelf::errors::{ErrorBuilder, Reason, Room, first_of};
 use tonic::Status;
 
+use super::requests::Items;
 use crate::domain::{Command, Key, Operation, Precondition, RefusalKind, Rules};
 
-/// The most items that a refusal names: the details travel in a header, which has a limit.
-const ITEMS_NAMED: usize = 8;
+/// What an item takes in an error beside its texts.
+const ITEM_BYTES: usize = 24;
 
 /// What was judged of a command that cannot be done.
 pub(super) struct Refused<'a> {
     pub(super) command: &'a Command,
+    /// How the request names the operations of the command.
+    pub(super) named: Items,
     /// By their place: preconditions are counted first, then operations.
     pub(super) items: &'a [(u32, RefusalKind)],
     pub(super) rules: &'a Rules,
@@ -25,25 +28,36 @@ struct Named {
     subject: String,
     customer_id: String,
     game_id: String,
-    /// The place of the item in the request, such as `operations[2]`.
+    reservation_id: String,
+    /// What of the request it is, such as `operations[2]`, or `game_ids[2]`.
     item: String,
     kind: RefusalKind,
 }
 
+impl Named {
+    /// About how many bytes it takes in the details.
+    fn bytes(&self) -> usize {
+        let (_, what, precondition) = told(self.kind);
+        let texts = [&self.subject, &self.game_id, &self.item].map(String::len);
+        texts.iter().sum::<usize>() + what.len() + precondition.len() + ITEM_BYTES
+    }
+}
+
 pub(super) fn refused(refused: &Refused<'_>) -> Status {
     let items = refused.items;
-    let named: Vec<Named> =
-        items.iter().take(ITEMS_NAMED).map(|(place, kind)| name(refused.command, *place, *kind)).collect();
+    let mut room = Room::default();
+    let named: Vec<Named> = items
+        .iter()
+        .map(|(place, kind)| name(refused.command, refused.named, *place, *kind))
+        .take_while(|one| room.take(one.bytes()))
+        .collect();
     let kind = items.first().map_or(RefusalKind::AlreadyOwned, |(_, kind)| *kind);
     let (reason, what, _) = told(kind);
     let subjects: Vec<&str> = named.iter().map(|one| one.subject.as_str()).collect();
-    let more = match items.len().saturating_sub(ITEMS_NAMED) {
-        0 => String::new(),
-        more => format!(" and {more} more"),
-    };
     let limit = limit(kind, refused.rules);
     let at_most = limit.map_or_else(String::new, |limit| format!(" (at most {limit})"));
-    let mut error = ErrorBuilder::new(reason, format!("{what}{at_most}: {}{more}", subjects.join(", ")))
+    let subjects = first_of(&subjects, items.len());
+    let mut error = ErrorBuilder::new(reason, format!("{what}{at_most}: {subjects}"))
         .with("items", named.iter().map(|one| one.item.as_str()).collect::<Vec<_>>().join(","))
         .with("refused", items.len())
         .with("revision", refused.revision)
@@ -60,14 +74,20 @@ pub(super) fn refused(refused: &Refused<'_>) -> Status {
     error.build()
 }
 
-/// Adds the customer, where all items are of one, and the games.
+/// Adds the customer, where all items are of one, and the games; or the reservation.
 fn with_ids(error: ErrorBuilder, named: &[Named]) -> ErrorBuilder {
     let games: Vec<&str> =
         named.iter().map(|one| one.game_id.as_str()).filter(|game| !game.is_empty()).collect();
     let customer_id = named.first().map_or("", |one| one.customer_id.as_str());
     let one_customer = !customer_id.is_empty() && named.iter().all(|one| one.customer_id == customer_id);
     let error = if one_customer { error.with("customer_id", customer_id) } else { error };
-    if games.is_empty() { error } else { error.with("game_ids", games.join(",")) }
+    let error = if games.is_empty() { error } else { error.with("game_ids", games.join(",")) };
+    // No request is about two.
+    let reservation_id = named.iter().map(|one| &one.reservation_id).find(|id| !id.is_empty());
+    match reservation_id {
+        Some(reservation_id) => error.with("reservation_id", reservation_id),
+        None => error,
+    }
 }
 
 /// The limit that was reached.
@@ -123,12 +143,13 @@ pub(super) fn told(kind: RefusalKind) -> (Reason, &'static str, &'static str) {
 }
 
 /// What the item at a place is about.
-fn name(command: &Command, place: u32, kind: RefusalKind) -> Named {
+fn name(command: &Command, items: Items, place: u32, kind: RefusalKind) -> Named {
     let place = place as usize;
     let named = |item: String, customer_id: &str, game_id: &str, subject: String| Named {
         subject,
         customer_id: customer_id.to_owned(),
         game_id: game_id.to_owned(),
+        reservation_id: String::new(),
         item,
         kind,
     };
@@ -149,7 +170,7 @@ fn name(command: &Command, place: u32, kind: RefusalKind) -> Named {
         };
     }
     let index = place - command.preconditions.len();
-    let item = format!("operations[{index}]");
+    let item = items.operation(index);
     match command.operations.get(index) {
         Some(
             Operation::Grant { key, .. }
@@ -169,7 +190,10 @@ fn name(command: &Command, place: u32, kind: RefusalKind) -> Named {
             Operation::Confirm { reservation_id }
             | Operation::Release { reservation_id }
             | Operation::Expire { reservation_id },
-        ) => named(item, "", "", format!("reservations/{reservation_id}")),
+        ) => Named {
+            reservation_id: reservation_id.to_string(),
+            ..named(item, "", "", format!("reservations/{reservation_id}"))
+        },
         None => named(item, "", "", String::new()),
     }
 }

@@ -34,10 +34,44 @@ pub(crate) struct RequestLimits {
     pub(crate) poll_wait_max_ms: u64,
 }
 
+/// How a request names the operations that its command has, so that an error names what is in the request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Items {
+    Operations,
+    GameIds,
+    Rows,
+    /// It has one operation, of this game.
+    GameId,
+    /// It has one operation, of this reservation.
+    ReservationId,
+}
+
+impl Items {
+    /// The field of the request.
+    pub(super) fn field(self) -> &'static str {
+        match self {
+            Self::Operations => "operations",
+            Self::GameIds => "game_ids",
+            Self::Rows => "rows",
+            Self::GameId => "game_id",
+            Self::ReservationId => "reservation_id",
+        }
+    }
+
+    /// What of the request is the operation of this index.
+    pub(super) fn operation(self, index: usize) -> String {
+        match self {
+            Self::Operations | Self::GameIds | Self::Rows => format!("{}[{index}]", self.field()),
+            Self::GameId | Self::ReservationId => self.field().to_owned(),
+        }
+    }
+}
+
 /// A write as it came in.
 #[derive(Debug)]
 pub(super) struct Write {
     pub(super) request_id: RequestId,
+    pub(super) items: Items,
     pub(super) command: Command,
 }
 

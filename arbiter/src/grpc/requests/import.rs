@@ -7,7 +7,7 @@ use gameshelf::proto::arbiter::v1 as wire;
 use tonic::Status;
 
 use super::parts::{cause, parse, unix_ms};
-use super::{RequestLimits, Write};
+use super::{Items, RequestLimits, Write};
 use crate::domain::{Command, CustomerId, Key, OnNothingToDo, Operation};
 
 /// A row that cannot be imported, by its place, and why.
@@ -47,6 +47,7 @@ pub(in super::super) fn import(
     Ok(match operations(&request.rows) {
         Ok(operations) => ImportRows::Good(Write {
             request_id,
+            items: Items::Rows,
             command: Command { preconditions: Vec::new(), operations, cause },
         }),
         Err(wrong) => ImportRows::Wrong(wrong),

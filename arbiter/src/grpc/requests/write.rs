@@ -9,7 +9,7 @@ use gameshelf::proto::arbiter::v1::precondition::Condition;
 use tonic::Status;
 
 use super::parts::{cause, games, key, on_not_owned, on_owned, optional_game, parse, time_ms};
-use super::{RequestLimits, Write};
+use super::{Items, RequestLimits, Write};
 use crate::domain::{Cause, Command, CustomerId, Operation, Precondition, RequestId, StockAmount};
 
 /// The most copies that one request sets or adds.
@@ -19,12 +19,12 @@ const COPIES_MAX: u64 = 1_000_000_000;
 fn write(
     fields: Fields,
     request_id: Option<RequestId>,
-    operations: Option<Vec<Operation>>,
+    (items, operations): (Items, Option<Vec<Operation>>),
     cause: Option<Arc<Cause>>,
 ) -> Result<Write, Status> {
     let write = (|| {
         let command = Command { preconditions: Vec::new(), operations: operations?, cause: cause? };
-        Some(Write { request_id: request_id?, command })
+        Some(Write { request_id: request_id?, items, command })
     })();
     fields.finish(write)
 }
@@ -42,7 +42,7 @@ pub(in super::super) fn grant(request: &wire::GrantRequest, limits: &RequestLimi
         let grant = |game_id| Operation::Grant { key: (customer_id.clone(), game_id), on_owned, ends_at_ms };
         Some(game_ids?.into_iter().map(grant).collect())
     })();
-    write(fields, request_id, operations, cause)
+    write(fields, request_id, (Items::GameIds, operations), cause)
 }
 
 pub(in super::super) fn revoke(
@@ -60,7 +60,7 @@ pub(in super::super) fn revoke(
         let revoke = |game_id| Operation::Revoke { key: (customer_id.clone(), game_id), on_not_owned };
         Some(game_ids?.into_iter().map(revoke).collect())
     })();
-    write(fields, request_id, operations, cause)
+    write(fields, request_id, (Items::GameIds, operations), cause)
 }
 
 pub(in super::super) fn transfer(
@@ -77,7 +77,7 @@ pub(in super::super) fn transfer(
         let transfer = |game_id| Operation::Transfer { from: from.clone(), to: to.clone(), game_id };
         Some(game_ids?.into_iter().map(transfer).collect())
     })();
-    write(fields, request_id, operations, cause)
+    write(fields, request_id, (Items::GameIds, operations), cause)
 }
 
 /// Two different customers.
@@ -102,7 +102,7 @@ pub(in super::super) fn reserve(
     let hold_ms = hold_ms(&mut fields, request.hold, limits.reservation_hold_max_ms);
     let cause = cause(&mut fields, request.cause.as_ref());
     let operations = key.zip(hold_ms).map(|(key, hold_ms)| vec![Operation::Reserve { key, hold_ms }]);
-    write(fields, request_id, operations, cause)
+    write(fields, request_id, (Items::GameId, operations), cause)
 }
 
 fn hold_ms(fields: &mut Fields, hold: Option<prost_types::Duration>, limit_ms: u64) -> Option<u64> {
@@ -126,7 +126,7 @@ pub(in super::super) fn confirm(request: &wire::ConfirmReservationRequest) -> Re
     let reservation_id = reservation_id(&mut fields, request_id, &request.reservation_id);
     let cause = cause(&mut fields, request.cause.as_ref());
     let operations = reservation_id.map(|reservation_id| vec![Operation::Confirm { reservation_id }]);
-    write(fields, request_id, operations, cause)
+    write(fields, request_id, (Items::ReservationId, operations), cause)
 }
 
 pub(in super::super) fn release(request: &wire::ReleaseReservationRequest) -> Result<Write, Status> {
@@ -135,7 +135,7 @@ pub(in super::super) fn release(request: &wire::ReleaseReservationRequest) -> Re
     let reservation_id = reservation_id(&mut fields, request_id, &request.reservation_id);
     let cause = cause(&mut fields, request.cause.as_ref());
     let operations = reservation_id.map(|reservation_id| vec![Operation::Release { reservation_id }]);
-    write(fields, request_id, operations, cause)
+    write(fields, request_id, (Items::ReservationId, operations), cause)
 }
 
 /// A reservation, which is known by the id of another request.
@@ -174,7 +174,7 @@ pub(in super::super) fn set_stock(request: &wire::SetStockRequest) -> Result<Wri
     let cause = cause(&mut fields, request.cause.as_ref());
     let operations =
         game_id.zip(amount).map(|(game_id, amount)| vec![Operation::SetStock { game_id, amount }]);
-    write(fields, request_id, operations, cause)
+    write(fields, request_id, (Items::GameId, operations), cause)
 }
 
 pub(in super::super) fn commit(
@@ -204,6 +204,7 @@ pub(in super::super) fn commit(
         .collect();
     let write = request_id.zip(cause).map(|(request_id, cause)| Write {
         request_id,
+        items: Items::Operations,
         command: Command { preconditions, operations, cause },
     });
     // Whatever was left out above is named, so that it is not finished here.
