@@ -187,3 +187,68 @@ pub(super) fn stock_unknown(game_id: impl std::fmt::Display) -> Status {
         .with("game_id", game_id)
         .build()
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+    use gameshelf::errors::reason_of;
+    use tonic::Code;
+    use tonic_types::StatusExt;
+
+    /// What a write that has no outcome is told: the code, the reason, the metadata, the field, and whether a retry is worth while.
+    type Told = (Code, Option<Reason>, String, Option<String>, bool);
+
+    fn told(error: &SubmitError) -> Told {
+        let status = submit(error, Items::GameIds);
+        let metadata: BTreeMap<_, _> =
+            status.get_details_error_info().unwrap().metadata.into_iter().collect();
+        let metadata: Vec<_> = metadata.into_iter().map(|(key, value)| format!("{key}={value}")).collect();
+        let fields = status.get_details_bad_request().map(|request| {
+            let fields = request.field_violations.into_iter().map(|violation| violation.field);
+            fields.collect::<Vec<_>>().join(",")
+        });
+        let is_retryable = status.get_details_retry_info().is_some();
+        (status.code(), reason_of(&status), metadata.join(" "), fields, is_retryable)
+    }
+
+    #[test]
+    fn a_write_without_an_outcome_is_told_why() {
+        let bad = |reason, metadata: &str, field: &str| {
+            (Code::InvalidArgument, Some(reason), metadata.to_owned(), Some(field.to_owned()), false)
+        };
+        let not_now =
+            |reason, metadata: &str| (Code::Unavailable, Some(reason), metadata.to_owned(), None, true);
+        for (error, expected) in [
+            (SubmitError::QueueFull { limit_requests: 7 }, not_now(Reason::QueueFull, "limit_requests=7")),
+            (SubmitError::QueueFullBytes { limit_bytes: 7 }, not_now(Reason::QueueFull, "limit_bytes=7")),
+            (
+                SubmitError::TooLarge { bytes: 9, limit_bytes: 7 },
+                bad(Reason::InvalidFields, "bytes=9 fields=game_ids limit_bytes=7", "game_ids"),
+            ),
+            (SubmitError::RequestIdReused, bad(Reason::RequestIdReused, "", "request_id")),
+            (
+                SubmitError::RequestIdAhead { limit_ms: 7 },
+                bad(Reason::InvalidFields, "fields=request_id limit_ms=7", "request_id"),
+            ),
+            (
+                SubmitError::RequestIdExpired { retention_ms: 7 },
+                (
+                    Code::FailedPrecondition,
+                    Some(Reason::RequestIdExpired),
+                    "retention_ms=7".to_owned(),
+                    None,
+                    false,
+                ),
+            ),
+            (SubmitError::StoreUnavailable, not_now(Reason::StoreUnavailable, "")),
+            (SubmitError::OutcomeUnknown, not_now(Reason::OutcomeUnknown, "")),
+            (SubmitError::NotLeader, not_now(Reason::NotLeader, "")),
+            (SubmitError::Stopped, not_now(Reason::ShuttingDown, "")),
+            (SubmitError::Defect, (Code::Internal, Some(Reason::Internal), String::new(), None, false)),
+        ] {
+            assert_eq!(told(&error), expected, "{error}");
+        }
+    }
+}
