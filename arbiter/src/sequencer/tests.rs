@@ -1,6 +1,7 @@
 //! What the sequencer promises, on both stores, and what it does when a store goes wrong.
 
 mod copies;
+mod every_read;
 mod harness;
 mod identity;
 mod imports;

@@ -1,12 +1,15 @@
 //! A store for tests that goes wrong when it is told to.
 
+mod gate;
+
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use async_trait::async_trait;
-use tokio::sync::Semaphore;
 use uuid::Uuid;
+
+use gate::Gate;
 
 use super::{
     Batch, CommitError, CopyRow, Due, Head, HistoryPlace, LeaseStore, Loaded, LogRow, LogStore, SharedStore,
@@ -30,23 +33,35 @@ pub(crate) enum Fault {
     ConflictTogether,
 }
 
+/// What goes wrong with every read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum ReadFault {
+    /// The store cannot be reached.
+    Unreachable,
+    /// The store refuses the statement.
+    Refused,
+}
+
+/// What a driver says of a store that fails, and nobody outside is to hear.
+pub(crate) const DRIVER_SECRET: &str = "/var/lib/gameshelf/secret";
+
 /// Wraps a store. Commits take their faults from a queue; those after the last fault go well.
 #[derive(Debug)]
 pub(crate) struct FaultyStore {
     inner: SharedStore,
     faults: Mutex<VecDeque<Fault>>,
-    /// A permit lets one commit go on; without [`FaultyStore::hold_commits`] there are plenty.
-    gate: Semaphore,
-    commits: AtomicUsize,
-    waiting: Semaphore,
+    read_fault: Mutex<Option<ReadFault>>,
     unreachable: AtomicBool,
     refuses_own: AtomicBool,
     calls: AtomicUsize,
-    trim_gate: Semaphore,
+    commits: AtomicUsize,
     trims: AtomicUsize,
-    lead_gate: Semaphore,
-    mark_gate: Semaphore,
-    marks_waiting: Semaphore,
+    commits_begin: Gate,
+    commits_are_answered: Gate,
+    reads_are_answered: Gate,
+    trims_begin: Gate,
+    marks_begin: Gate,
+    leads_begin: Gate,
 }
 
 impl FaultyStore {
@@ -54,58 +69,110 @@ impl FaultyStore {
         Self {
             inner,
             faults: Mutex::new(faults.iter().copied().collect()),
-            gate: Semaphore::new(Semaphore::MAX_PERMITS / 2),
-            commits: AtomicUsize::new(0),
-            waiting: Semaphore::new(0),
+            read_fault: Mutex::new(None),
             unreachable: AtomicBool::new(false),
             refuses_own: AtomicBool::new(false),
             calls: AtomicUsize::new(0),
-            trim_gate: Semaphore::new(Semaphore::MAX_PERMITS / 2),
+            commits: AtomicUsize::new(0),
             trims: AtomicUsize::new(0),
-            lead_gate: Semaphore::new(1),
-            mark_gate: Semaphore::new(Semaphore::MAX_PERMITS / 2),
-            marks_waiting: Semaphore::new(0),
+            commits_begin: Gate::open(),
+            commits_are_answered: Gate::open(),
+            reads_are_answered: Gate::open(),
+            trims_begin: Gate::open(),
+            marks_begin: Gate::open(),
+            leads_begin: Gate::open(),
         }
+    }
+
+    /// Lets the store answer reads, and nobody hear of it until [`FaultyStore::release_read`].
+    pub(crate) fn hold_reads(&self) {
+        self.reads_are_answered.hold();
+    }
+
+    /// Lets one answer to a read go on.
+    pub(crate) fn release_read(&self) {
+        self.reads_are_answered.release();
+    }
+
+    /// Waits until one more answer to a read is held.
+    pub(crate) async fn read_is_held(&self) {
+        self.reads_are_answered.is_held().await;
+    }
+
+    /// Lets every read go wrong, or none any more.
+    pub(crate) fn set_read_fault(&self, fault: Option<ReadFault>) {
+        *self.read_fault.lock().unwrap_or_else(PoisonError::into_inner) = fault;
+    }
+
+    /// What the store answered to a read, when that may go on.
+    async fn answered<T>(&self, answer: Result<T, StoreError>) -> Result<T, StoreError> {
+        self.reads_are_answered.pass().await;
+        match *self.read_fault.lock().unwrap_or_else(PoisonError::into_inner) {
+            Some(ReadFault::Unreachable) => {
+                Err(StoreError::Unreachable(sqlx::Error::Io(std::io::Error::other(DRIVER_SECRET))))
+            }
+            Some(ReadFault::Refused) => {
+                Err(StoreError::Failed(sqlx::Error::ColumnNotFound(DRIVER_SECRET.to_owned())))
+            }
+            None => answer,
+        }
+    }
+
+    /// Lets commits be applied, and nobody hear of it until [`FaultyStore::release_answer`].
+    pub(crate) fn hold_answers(&self) {
+        self.commits_are_answered.hold();
+    }
+
+    /// Lets the answer to one commit go on.
+    pub(crate) fn release_answer(&self) {
+        self.commits_are_answered.release();
+    }
+
+    /// Waits until one more commit is applied, and its answer held.
+    pub(crate) async fn answer_is_held(&self) {
+        self.commits_are_answered.is_held().await;
+    }
+
+    /// Commits, and answers when that may go on.
+    async fn apply(&self, head: &Head, batch: &Batch) -> Result<(), CommitError> {
+        let committed = self.inner().commit(head, batch).await;
+        self.commits_are_answered.pass().await;
+        committed
     }
 
     /// Lets nothing be forgotten until [`FaultyStore::release_trims`].
     pub(crate) fn hold_trims(&self) {
-        self.trim_gate.forget_permits(Semaphore::MAX_PERMITS);
+        self.trims_begin.hold();
     }
 
     /// Lets things be forgotten again.
     pub(crate) fn release_trims(&self) {
-        self.trim_gate.add_permits(Semaphore::MAX_PERMITS / 2);
+        self.trims_begin.release_all();
     }
 
     /// Lets nobody lead until [`FaultyStore::release_leads`].
     pub(crate) fn hold_leads(&self) {
-        self.lead_gate.forget_permits(1);
+        self.leads_begin.hold();
     }
 
     /// Lets those lead who wait for it.
     pub(crate) fn release_leads(&self) {
-        self.lead_gate.add_permits(1);
+        self.leads_begin.release_all();
     }
 
     /// Lets neither rows be carried over nor the log's mark be raised until each is released.
     pub(crate) fn hold_log_mark(&self) {
-        self.mark_gate.forget_permits(Semaphore::MAX_PERMITS);
+        self.marks_begin.hold();
     }
 
     /// Lets one of them go on.
     pub(crate) fn release_log_mark(&self) {
-        self.mark_gate.add_permits(1);
+        self.marks_begin.release();
     }
 
     /// Waits until one more of them is held.
     pub(crate) async fn log_mark_is_held(&self) {
-        self.marks_waiting.acquire().await.expect("the semaphore stays open").forget();
-    }
-
-    async fn pass_mark_gate(&self) {
-        self.marks_waiting.add_permits(1);
-        self.mark_gate.acquire().await.expect("the semaphore stays open").forget();
+        self.marks_begin.is_held().await;
     }
 
     /// How often something was to be forgotten.
@@ -141,17 +208,17 @@ impl FaultyStore {
 
     /// Lets no commit begin until [`FaultyStore::release_commit`].
     pub(crate) fn hold_commits(&self) {
-        self.gate.forget_permits(Semaphore::MAX_PERMITS);
+        self.commits_begin.hold();
     }
 
     /// Lets one commit go on.
     pub(crate) fn release_commit(&self) {
-        self.gate.add_permits(1);
+        self.commits_begin.release();
     }
 
     /// Waits until one more commit is held.
     pub(crate) async fn commit_is_held(&self) {
-        self.waiting.acquire().await.expect("the semaphore stays open").forget();
+        self.commits_begin.is_held().await;
     }
 
     /// How many commits were asked for.
@@ -175,12 +242,12 @@ impl LogStore for FaultyStore {
     }
 
     async fn carry_over(&self, up_to: Revision) -> Result<(), StoreError> {
-        self.pass_mark_gate().await;
+        self.marks_begin.pass().await;
         self.inner.carry_over(up_to).await
     }
 
     async fn raise_log_mark(&self, leader_id: Uuid, mark: Revision) -> Result<bool, StoreError> {
-        self.pass_mark_gate().await;
+        self.marks_begin.pass().await;
         self.inner.raise_log_mark(leader_id, mark).await
     }
 
@@ -196,7 +263,7 @@ impl Store for FaultyStore {
     }
 
     async fn lead(&self, leader_id: Uuid, take_over: bool) -> Result<Option<Head>, StoreError> {
-        drop(self.lead_gate.acquire().await.expect("the semaphore stays open"));
+        self.leads_begin.pass().await;
         self.inner().lead(leader_id, take_over).await
     }
 
@@ -213,7 +280,7 @@ impl Store for FaultyStore {
         reservations: &[ReservationId],
         customers: &[CustomerId],
     ) -> Result<Vec<Reservation>, StoreError> {
-        self.inner().reservations(reservations, customers).await
+        self.answered(self.inner().reservations(reservations, customers).await).await
     }
 
     async fn last_change(&self, subject: &Subject) -> Result<Revision, StoreError> {
@@ -235,11 +302,11 @@ impl Store for FaultyStore {
         after: Option<&HistoryPlace>,
         limit: u32,
     ) -> Result<Vec<Ownership>, StoreError> {
-        self.inner().history(at, subject, after, limit).await
+        self.answered(self.inner().history(at, subject, after, limit).await).await
     }
 
     async fn explain(&self, at: Revision, key: &Key) -> Result<Option<Ownership>, StoreError> {
-        self.inner().explain(at, key).await
+        self.answered(self.inner().explain(at, key).await).await
     }
 
     async fn digest_checkpoint(&self) -> Result<Option<Sums>, StoreError> {
@@ -278,7 +345,7 @@ impl Store for FaultyStore {
         limit: u32,
     ) -> Result<Option<RequestId>, StoreError> {
         self.trims.fetch_add(1, Ordering::SeqCst);
-        self.trim_gate.acquire().await.expect("the semaphore stays open").forget();
+        self.trims_begin.pass().await;
         self.inner.trim(after, before_ms, limit).await
     }
 
@@ -288,8 +355,7 @@ impl Store for FaultyStore {
 
     async fn commit(&self, head: &Head, batch: &Batch) -> Result<(), CommitError> {
         self.commits.fetch_add(1, Ordering::SeqCst);
-        self.waiting.add_permits(1);
-        self.gate.acquire().await.expect("the semaphore stays open").forget();
+        self.commits_begin.pass().await;
         if self.unreachable.load(Ordering::SeqCst) {
             return Err(CommitError::Before(StoreError::Unreachable(reset())));
         }
@@ -300,7 +366,7 @@ impl Store for FaultyStore {
         let fault = self.faults.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
         match fault {
             Some(Fault::LostAfter) => {
-                self.inner().commit(head, batch).await?;
+                self.apply(head, batch).await?;
                 Err(CommitError::Unknown(reset()))
             }
             Some(Fault::LostBefore) => Err(CommitError::Unknown(reset())),
@@ -308,12 +374,12 @@ impl Store for FaultyStore {
                 Err(CommitError::Before(StoreError::Failed(sqlx::Error::RowNotFound)))
             }
             Some(Fault::ConflictTogether) if batch.requests.len() > 1 => Err(CommitError::Conflict),
-            _ => self.inner().commit(head, batch).await,
+            _ => self.apply(head, batch).await,
         }
     }
 
     async fn check(&self, at: Revision, keys: &[Key]) -> Result<Vec<Entitlement>, StoreError> {
-        self.inner().check(at, keys).await
+        self.answered(self.inner().check(at, keys).await).await
     }
 
     async fn list(
@@ -323,7 +389,7 @@ impl Store for FaultyStore {
         after: Option<&GameId>,
         limit: u32,
     ) -> Result<Vec<Entitlement>, StoreError> {
-        self.inner().list(at, customer_id, after, limit).await
+        self.answered(self.inner().list(at, customer_id, after, limit).await).await
     }
 
     async fn snapshot(

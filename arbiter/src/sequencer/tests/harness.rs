@@ -26,7 +26,7 @@ pub(super) use crate::domain::{
 use crate::grpc::{ArbiterGrpc, Core, CoreSlot, ImportLimits, Imports, RequestLimits};
 use crate::leadership::Lease;
 pub(super) use crate::store::SharedStore;
-pub(super) use crate::store::faulty::{Fault, FaultyStore};
+pub(super) use crate::store::faulty::{Fault, FaultyStore, ReadFault};
 pub(super) use crate::store::testing::{TestStore, on_both_stores};
 use crate::watch::{Hub, WatchLimits, Watches};
 
@@ -115,6 +115,8 @@ pub(super) struct Setup {
     pub(super) limits: SequencerLimits,
     pub(super) environment: Environment,
     pub(super) cache_bytes: u64,
+    /// How long its lease lasts from its start on; nobody renews it. None where it has the store for itself.
+    pub(super) lease: Option<Duration>,
 }
 
 impl Setup {
@@ -126,7 +128,7 @@ impl Setup {
 
 impl Default for Setup {
     fn default() -> Self {
-        Self { limits: LIMITS, environment: Environment::system(), cache_bytes: 1 << 20 }
+        Self { limits: LIMITS, environment: Environment::system(), cache_bytes: 1 << 20, lease: None }
     }
 }
 
@@ -150,7 +152,7 @@ pub(super) async fn start(store: &SharedStore) -> Running {
 }
 
 pub(super) async fn start_with(store: &SharedStore, setup: Setup) -> Running {
-    let Setup { limits, environment, cache_bytes } = setup;
+    let Setup { limits, environment, cache_bytes, lease } = setup;
     let leader_id = Uuid::now_v7();
     let head = store.lead(leader_id, true).await.unwrap().unwrap();
     let start = Start::read(&**store, head).await.unwrap();
@@ -172,6 +174,10 @@ pub(super) async fn start_with(store: &SharedStore, setup: Setup) -> Running {
         Watches::new(Arc::clone(store), Arc::clone(&hub), Arc::clone(&digests), WATCH_LIMITS, stop.clone());
     let remembered = store.copies(u32::MAX).await.unwrap();
     let clock = Arc::clone(&environment.clock);
+    let lease = match lease {
+        Some(duration) => Lease::held(Arc::clone(&clock), duration, clock.since_boot()),
+        None => Lease::exclusive(Arc::clone(&clock)),
+    };
     let copies = Arc::new(Copies::new(remembered, head.revision, COPY_LIMITS, clock));
     let identity = Token { store_id: head.store_id, incarnation: head.incarnation, revision: 0 };
     let core = Core {
@@ -181,7 +187,7 @@ pub(super) async fn start_with(store: &SharedStore, setup: Setup) -> Running {
         hub: Arc::clone(&hub),
         digests: Arc::clone(&digests),
         copies: Arc::clone(&copies),
-        lease: Arc::new(Lease::exclusive(environment.clock)),
+        lease: Arc::new(lease),
         watches: watches.clone(),
         imports: Imports::new(IMPORT_LIMITS, stop.clone()),
         rules: limits.rules,
