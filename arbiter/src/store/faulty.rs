@@ -31,6 +31,8 @@ pub(crate) enum Fault {
     RefusedTogether,
     /// It is called a conflict when it has more than one request.
     ConflictTogether,
+    /// It is applied, and called a failure after which only a new start can tell.
+    Fatal,
 }
 
 /// What goes wrong with every read.
@@ -368,6 +370,10 @@ impl Store for FaultyStore {
             Some(Fault::LostAfter) => {
                 self.apply(head, batch).await?;
                 Err(CommitError::Unknown(reset()))
+            }
+            Some(Fault::Fatal) => {
+                self.apply(head, batch).await?;
+                Err(CommitError::Fatal(sqlx::Error::Io(std::io::Error::other(DRIVER_SECRET))))
             }
             Some(Fault::LostBefore) => Err(CommitError::Unknown(reset())),
             Some(Fault::RefusedTogether) if batch.requests.len() > 1 => {

@@ -12,6 +12,7 @@ on_both_stores!(
     a_repeat_of_what_changed_nothing_is_called_one_though_an_answer_was_lost,
     a_repeat_in_a_batch_that_is_taken_apart_while_it_is_settled_is_called_one,
     an_unreachable_store_is_told_and_recovers,
+    a_commit_that_failed_is_called_unknown_and_ends_the_arbiter,
     whoever_is_taken_over_commits_nothing_more,
     whoever_is_taken_over_does_not_settle_by_leading_again,
     whoever_waits_when_writing_ends_is_told_what_is_known,
@@ -174,6 +175,27 @@ async fn an_unreachable_store_is_told_and_recovers(test: TestStore) {
     store.set_unreachable(false);
     assert_eq!(running.ask(id(1), grant("c", &["g"], Refuse)).await, accepted(1, &[true], false));
     running.stop().await.unwrap();
+}
+
+async fn a_commit_that_failed_is_called_unknown_and_ends_the_arbiter(test: TestStore) {
+    for (first, faults) in [(1, &[Fault::Fatal][..]), (4, &[Fault::LostBefore, Fault::Fatal])] {
+        let (_, store) = faulty(&test, faults);
+        let running = start(&store).await;
+        let requests = || {
+            let command = |number| (id(number), grant(&format!("c{number}"), &["g"], Refuse));
+            (first..first + 3).map(command).collect::<Vec<_>>()
+        };
+        let answers = running.ask_together(requests()).await;
+        assert_eq!(answers, [0; 3].map(|_| Err(SubmitError::OutcomeUnknown)), "only a new start can tell");
+        let ended = running.task.await.unwrap();
+        assert!(matches!(ended, Err(SequencerError::Fatal(_))), "{ended:?}");
+        let late = submission(id(first + 100), grant("late", &["g"], Refuse));
+        assert_eq!(running.handle.submit(late).await, Err(SubmitError::Stopped));
+        let again = start(&test.store).await;
+        let answers = again.ask_together(requests()).await;
+        assert_eq!(answers, [0, 1, 2].map(|place| accepted(first + place, &[true], true)));
+        again.stop().await.unwrap();
+    }
 }
 
 async fn whoever_is_taken_over_commits_nothing_more(test: TestStore) {
