@@ -14,6 +14,7 @@ on_both_stores!(
     every_kind_of_freshness_is_met,
     an_older_revision_is_shown_as_it_was,
     a_history_is_paged_at_one_revision,
+    a_check_of_as_many_pairs_as_may_be_answers_each,
 );
 
 fn list(customer_id: &str) -> wire::ListEntitlementsRequest {
@@ -199,5 +200,32 @@ async fn a_history_is_paged_at_one_revision(test: TestStore) {
     let of_a_game = wire::ListHistoryRequest { game_id: "g".to_owned(), ..history(1, page_token) };
     let foreign = running.service.list_history(Request::new(of_a_game)).await;
     assert_eq!(refused(foreign), Some(ErrorReason::InvalidFields));
+    running.stop().await.unwrap();
+}
+
+async fn a_check_of_as_many_pairs_as_may_be_answers_each(test: TestStore) {
+    let running = start(&test.store).await;
+    // Every second one of 500 customers owns one game, and nobody the other.
+    let granted = (0..250).map(|number| (id(number), grant(&format!("c{}", 2 * number), &["g"], Refuse)));
+    for answer in running.ask_together(granted.collect()).await {
+        answer.unwrap();
+    }
+    let pair = |customer_id: &str, game_id: &str| pair(customer_id, game_id).pairs.remove(0);
+    let customers = (0..500).map(|number| format!("c{number}"));
+    let pairs = customers.flat_map(|customer_id| [pair(&customer_id, "g"), pair(&customer_id, "x")]);
+    let request = wire::CheckOwnershipRequest { pairs: pairs.collect(), freshness: None };
+    assert_eq!(request.pairs.len(), REQUEST_LIMITS.pairs_per_check);
+    let expected: Vec<(bool, u64)> = (0..500)
+        .flat_map(|number| [if number % 2 == 0 { (true, number / 2 + 1) } else { (false, 0) }, (false, 0)])
+        .collect();
+    // Nobody is in memory at first, and a few are then.
+    for warm in [0, 30] {
+        for number in 0..warm {
+            running.games(list(&format!("c{}", 7 * number))).await;
+        }
+        let checked = running.service.check_ownership(Request::new(request.clone())).await.unwrap();
+        let answers = checked.into_inner().answers.into_iter();
+        assert_eq!(answers.map(|one| (one.owned, one.since_revision)).collect::<Vec<_>>(), expected);
+    }
     running.stop().await.unwrap();
 }
