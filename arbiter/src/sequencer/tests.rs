@@ -1,5 +1,6 @@
 //! What the sequencer promises, on both stores, and what it does when a store goes wrong.
 
+mod causes;
 mod copies;
 mod every_read;
 mod harness;
