@@ -5,6 +5,8 @@
 
 #[path = "service/causality.rs"]
 mod causality;
+#[path = "service/defaults.rs"]
+mod defaults;
 #[path = "service/failing.rs"]
 mod failing;
 #[path = "service/refusals.rs"]
