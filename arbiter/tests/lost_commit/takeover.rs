@@ -1,6 +1,6 @@
 //! Two arbiters on one PostgreSQL: one order, no stale strong read, and no second one without being asked for by name.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -27,7 +27,8 @@ const LONG_LEASE: [&str; 2] = ["--lease-ms", "3000"];
 struct Books {
     /// The newest revision of an acknowledged write.
     acknowledged: AtomicU64,
-    revisions: Mutex<BTreeSet<u64>>,
+    /// Which request was acknowledged at which revision.
+    requests: Mutex<BTreeMap<u64, String>>,
 }
 
 /// Clients of one arbiter, who write and read strongly until they are told to stop.
@@ -84,9 +85,11 @@ async fn write(
             return;
         }
         let request = grant(&customer_id, &format!("game-{number}"));
+        let request_id = request.request_id.clone();
         if let Ok(granted) = client.grant(request).await {
             let revision = granted.into_inner().revision;
-            assert!(books.revisions.lock().unwrap().insert(revision), "revision {revision} was given twice");
+            let before = books.requests.lock().unwrap().insert(revision, request_id);
+            assert_eq!(before, None, "revision {revision} was given twice");
             books.acknowledged.fetch_max(revision, Ordering::SeqCst);
             writes.fetch_add(1, Ordering::SeqCst);
         }
@@ -184,12 +187,15 @@ async fn whoever_loses_the_lease_in_a_commit_does_not_say_that_nothing_was_writt
     second.stop().await;
 }
 
-/// What was acknowledged is in the log, which has no gaps.
+/// What was acknowledged is in the log, each request at the revision that was told, and the log has no gaps.
 async fn assert_one_order(database: &Database, books: &Books) {
-    let logged: Vec<u64> = database.committed().await.iter().map(|commit| commit.revision).collect();
-    assert!(logged.iter().copied().eq(1..=logged.len() as u64), "revisions without gaps");
-    let acknowledged = books.revisions.lock().unwrap();
-    assert!(acknowledged.iter().all(|revision| *revision <= logged.len() as u64));
+    let log = database.committed().await;
+    assert!(log.iter().map(|commit| commit.revision).eq(1..=log.len() as u64), "revisions without gaps");
+    let logged: BTreeMap<u64, String> =
+        log.into_iter().map(|commit| (commit.revision, commit.request_id)).collect();
+    for (revision, request_id) in &*books.requests.lock().unwrap() {
+        assert_eq!(logged.get(revision), Some(request_id), "acknowledged at revision {revision}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
