@@ -8,6 +8,13 @@ use tonic_types::StatusExt;
 
 use super::harness::*;
 
+on_both_stores!(
+    the_sizes_of_requests_are_told,
+    the_sizes_of_holds_and_stocks_are_told,
+    the_numbers_of_reservations_and_limited_editions_are_told,
+    the_sizes_of_the_queue_are_told,
+);
+
 fn cause_of_wire() -> wire::Cause {
     wire::Cause { reason: wire::Reason::Gift.into(), ..Default::default() }
 }
@@ -49,9 +56,7 @@ fn field(status: &Status) -> (String, String) {
     (violation.field, violation.description)
 }
 
-#[tokio::test]
-async fn the_sizes_of_requests_are_told() {
-    let test = TestStore::sqlite().await;
+async fn the_sizes_of_requests_are_told(test: TestStore) {
     let running = start(&test.store).await;
     let service = &running.service;
     let refusals = [
@@ -113,10 +118,8 @@ async fn the_sizes_of_requests_are_told() {
     running.stop().await.unwrap();
 }
 
-#[tokio::test]
-async fn the_sizes_of_holds_and_stocks_are_told() {
+async fn the_sizes_of_holds_and_stocks_are_told(test: TestStore) {
     use wire::set_stock_request::Amount;
-    let test = TestStore::sqlite().await;
     let running = start(&test.store).await;
     for hold_seconds in [0, 86_401] {
         let status =
@@ -140,10 +143,8 @@ async fn the_sizes_of_holds_and_stocks_are_told() {
     running.stop().await.unwrap();
 }
 
-#[tokio::test]
-async fn the_numbers_of_reservations_and_limited_editions_are_told() {
+async fn the_numbers_of_reservations_and_limited_editions_are_told(test: TestStore) {
     use wire::set_stock_request::Amount;
-    let test = TestStore::sqlite().await;
     let running = start(&test.store).await;
     for number in 1..=2 {
         running.service.reserve(Request::new(reserve_request(number, 60))).await.unwrap();
@@ -159,9 +160,7 @@ async fn the_numbers_of_reservations_and_limited_editions_are_told() {
     running.stop().await.unwrap();
 }
 
-#[tokio::test]
-async fn the_sizes_of_the_queue_are_told() {
-    let test = TestStore::sqlite().await;
+async fn the_sizes_of_the_queue_are_told(test: TestStore) {
     for (limits, games, name, limit) in [
         (SequencerLimits { queue_requests: 1, ..LIMITS }, 1, "limit_requests", "1"),
         (SequencerLimits { queue_bytes: 30_000, ..LIMITS }, 200, "limit_bytes", "30000"),

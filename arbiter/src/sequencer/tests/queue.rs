@@ -2,9 +2,13 @@
 
 use super::harness::*;
 
-#[tokio::test]
-async fn a_full_queue_refuses_at_once() {
-    let test = TestStore::sqlite().await;
+on_both_stores!(
+    a_full_queue_refuses_at_once,
+    a_queue_is_bounded_by_bytes_too,
+    what_is_queued_at_the_end_is_committed,
+);
+
+async fn a_full_queue_refuses_at_once(test: TestStore) {
     let store = Arc::new(FaultyStore::new(Arc::clone(&test.store), &[]));
     store.hold_commits();
     let shared: SharedStore = store.clone();
@@ -28,9 +32,7 @@ async fn a_full_queue_refuses_at_once() {
     running.stop().await.unwrap();
 }
 
-#[tokio::test]
-async fn a_queue_is_bounded_by_bytes_too() {
-    let test = TestStore::sqlite().await;
+async fn a_queue_is_bounded_by_bytes_too(test: TestStore) {
     let store = Arc::new(FaultyStore::new(Arc::clone(&test.store), &[]));
     store.hold_commits();
     let shared: SharedStore = store.clone();
@@ -50,9 +52,7 @@ async fn a_queue_is_bounded_by_bytes_too() {
     running.stop().await.unwrap();
 }
 
-#[tokio::test]
-async fn what_is_queued_at_the_end_is_committed() {
-    let test = TestStore::sqlite().await;
+async fn what_is_queued_at_the_end_is_committed(test: TestStore) {
     let store = Arc::new(FaultyStore::new(Arc::clone(&test.store), &[]));
     store.hold_commits();
     let shared: SharedStore = store.clone();
