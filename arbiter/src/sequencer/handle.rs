@@ -1,7 +1,6 @@
 //! What the rest of the service has of the sequencer.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use tokio::sync::{Semaphore, mpsc, oneshot};
 
@@ -9,7 +8,8 @@ use super::SequencerLimits;
 use super::envelope::{Envelope, QueueRoom};
 use super::metrics::Metrics;
 use super::request::{Answer, Submission, SubmitError};
-use super::writer::Writer;
+use super::writer::{LeftInDoubt, Writer};
+use crate::domain::RequestId;
 
 /// A cheap way to the sequencer. When the last one is gone, the sequencer finishes what is queued and ends.
 #[derive(Clone, Debug)]
@@ -18,8 +18,8 @@ pub(crate) struct SequencerHandle {
     bytes: Arc<Semaphore>,
     limit_requests: usize,
     limit_bytes: usize,
-    /// Whether writing has ended, and what became of some requests is not known.
-    ended_in_doubt: Arc<AtomicBool>,
+    /// What is not known, once writing has ended by itself.
+    left_in_doubt: LeftInDoubt,
     metrics: Arc<Metrics>,
 }
 
@@ -31,7 +31,7 @@ impl SequencerHandle {
             bytes: Arc::new(Semaphore::new(limit_bytes)),
             limit_requests: limits.queue_requests,
             limit_bytes,
-            ended_in_doubt: writer.ended_in_doubt(),
+            left_in_doubt: writer.left_in_doubt(),
             metrics: writer.metrics(),
         }
     }
@@ -51,6 +51,10 @@ impl SequencerHandle {
         self.sender.max_capacity() - self.sender.capacity()
     }
 
+    fn is_in_doubt(&self, request_id: RequestId) -> bool {
+        self.left_in_doubt.get().is_some_and(|doubt| doubt.contains(request_id))
+    }
+
     fn enqueue(
         &self,
         submission: Submission,
@@ -65,7 +69,7 @@ impl SequencerHandle {
                 SubmitError::QueueFull { limit_requests: self.limit_requests }
             }
             // One that is repeated because its outcome is unknown must not be told that nothing was written.
-            mpsc::error::TrySendError::Closed(()) if self.ended_in_doubt.load(Ordering::SeqCst) => {
+            mpsc::error::TrySendError::Closed(()) if self.is_in_doubt(submission.request_id) => {
                 SubmitError::OutcomeUnknown
             }
             mpsc::error::TrySendError::Closed(()) => SubmitError::Stopped,

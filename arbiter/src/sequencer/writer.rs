@@ -4,8 +4,7 @@ mod doubt;
 mod error;
 
 use std::collections::{HashMap, VecDeque};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use mesh::environment::Environment;
@@ -44,6 +43,9 @@ const PROBE_PATIENCE: Duration = Duration::from_secs(10);
 /// For how many batches the store is asked first after one was decided on a wrong assumption.
 const LOOK_FIRST_BATCHES: u32 = 16;
 
+/// What was not known when writing ended by itself.
+pub(super) type LeftInDoubt = Arc<OnceLock<Doubt>>;
+
 /// The state of the one writer.
 #[derive(Debug)]
 pub(super) struct Writer {
@@ -61,8 +63,8 @@ pub(super) struct Writer {
     retention: Retention,
     /// What became of these is not known.
     doubt: Doubt,
-    /// Whether there were any when writing ended.
-    ended_in_doubt: Arc<AtomicBool>,
+    /// Those that were left when writing ended.
+    left_in_doubt: LeftInDoubt,
     /// Until when a batch that is settled may take to commit: its callers have waited before.
     commit_by: Option<Instant>,
     /// For how many more batches the store is asked before they are decided.
@@ -92,7 +94,7 @@ impl Writer {
             expiry: Expiry::new(lead.start.next_due_ms, limits.batch_requests),
             retention,
             doubt: Doubt::default(),
-            ended_in_doubt: Arc::new(AtomicBool::new(false)),
+            left_in_doubt: LeftInDoubt::default(),
             commit_by: None,
             look_first: 0,
             unsettled: HashMap::new(),
@@ -107,8 +109,8 @@ impl Writer {
         Arc::clone(&self.metrics)
     }
 
-    pub(super) fn ended_in_doubt(&self) -> Arc<AtomicBool> {
-        Arc::clone(&self.ended_in_doubt)
+    pub(super) fn left_in_doubt(&self) -> LeftInDoubt {
+        Arc::clone(&self.left_in_doubt)
     }
 
     pub(super) fn reachable(&self) -> watch::Receiver<bool> {
@@ -193,12 +195,13 @@ impl Writer {
 
     /// Answers those of whom nothing was written, now that writing has ended.
     pub(super) fn end(&mut self, rest: Vec<Envelope>, error: &SequencerError) {
-        let (told, is_known) = match error {
-            SequencerError::Fenced => (SubmitError::NotLeader, self.doubt.is_empty()),
-            SequencerError::Fatal(_) => (SubmitError::Stopped, false),
+        let told = match error {
+            SequencerError::Fenced => SubmitError::NotLeader,
+            SequencerError::Fatal(_) => SubmitError::Stopped,
         };
-        self.ended_in_doubt.store(!is_known, Ordering::SeqCst);
         self.answer_error(rest, &told, false);
+        // Writing ends once.
+        let _ = self.left_in_doubt.set(std::mem::take(&mut self.doubt));
     }
 
     /// When writing has ended, those that are still to come are told too.
@@ -218,7 +221,7 @@ impl Writer {
     fn answer_error(&mut self, envelopes: Vec<Envelope>, error: &SubmitError, unknown: bool) {
         for envelope in envelopes {
             let request_id = envelope.submission.request_id;
-            if unknown {
+            if unknown || *error == SubmitError::OutcomeUnknown {
                 self.doubt.add(request_id);
             }
             let told = if self.doubt.contains(request_id) { &SubmitError::OutcomeUnknown } else { error };

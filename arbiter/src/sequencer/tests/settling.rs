@@ -191,6 +191,9 @@ async fn a_commit_that_failed_is_called_unknown_and_ends_the_arbiter(test: TestS
         assert!(matches!(ended, Err(SequencerError::Fatal(_))), "{ended:?}");
         let late = submission(id(first + 100), grant("late", &["g"], Refuse));
         assert_eq!(running.handle.submit(late).await, Err(SubmitError::Stopped));
+        let (request_id, command) = requests().remove(0);
+        let repeated = running.handle.submit(submission(request_id, command)).await;
+        assert_eq!(repeated, Err(SubmitError::OutcomeUnknown));
         let again = start(&test.store).await;
         let answers = again.ask_together(requests()).await;
         assert_eq!(answers, [0, 1, 2].map(|place| accepted(first + place, &[true], true)));

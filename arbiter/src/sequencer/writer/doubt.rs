@@ -10,7 +10,7 @@ const IDS_MAX: usize = 100_000;
 
 /// The requests in doubt, until the store answers again.
 #[derive(Debug, Default)]
-pub(super) struct Doubt {
+pub(in crate::sequencer) struct Doubt {
     ids: HashSet<RequestId>,
     more: bool,
 }
@@ -24,11 +24,7 @@ impl Doubt {
         }
     }
 
-    pub(super) fn is_empty(&self) -> bool {
-        !self.more && self.ids.is_empty()
-    }
-
-    pub(super) fn contains(&self, request_id: RequestId) -> bool {
+    pub(in crate::sequencer) fn contains(&self, request_id: RequestId) -> bool {
         self.more || self.ids.contains(&request_id)
     }
 
