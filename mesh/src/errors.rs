@@ -11,6 +11,9 @@ use tonic_types::{ErrorDetails, StatusExt};
 /// The domain of every [`Reason`] in `google.rpc.ErrorInfo`.
 pub const DOMAIN: &str = "mesh";
 
+/// When to come again to what has to recover first: a peer that cannot be reached, or a service of which no instance can be called.
+pub(crate) const RETRY_RECOVERY: Duration = Duration::from_millis(500);
+
 macro_rules! reasons {
     ($($(#[doc = $documentation:literal])+ $name:ident = $text:literal, $code:ident;)+) => {
         /// Why the mesh refused or gave up. The reason determines the gRPC code: this is the one table of both.
@@ -52,6 +55,11 @@ reasons! {
     Panic = "PANIC", Internal;
     /// The connection cannot be made or was lost; metadata `peer`.
     Unreachable = "UNREACHABLE", Unavailable;
+    /// The peer ended the stream because what it is sent may be too much for it (`ENHANCE_YOUR_CALM` of HTTP/2); metadata `peer`.
+    ExcessiveLoad = "EXCESSIVE_LOAD", ResourceExhausted;
+    /// The peer ended the stream because the connection is not secure enough for it (`INADEQUATE_SECURITY` of HTTP/2); metadata
+    /// `peer`.
+    InadequateSecurity = "INADEQUATE_SECURITY", PermissionDenied;
     /// The server has no such method.
     MethodUnknown = "METHOD_UNKNOWN", Unimplemented;
     /// The server's version does not meet what the caller requires: metadata `service`, `version` and `required`.
@@ -102,6 +110,15 @@ fn build(
         details.set_retry_info(after);
     }
     Status::with_error_details(reason.code(), message, details)
+}
+
+/// When the server that refused has asked to be called again. A peer that could not be reached has asked for nothing: its status
+/// tells people and programs when to come again, and the policy of retries knows better.
+pub(crate) fn asked_delay(status: &Status) -> Option<Duration> {
+    if matches!(reason_of(status), Some(Reason::Unreachable | Reason::NoInstance)) {
+        return None;
+    }
+    status.get_details_retry_info()?.retry_delay
 }
 
 /// A deadline that passed after `timeout`.
@@ -181,6 +198,14 @@ mod tests {
             assert_eq!(status.get_details_error_info().unwrap().metadata["limit"], "7");
             assert_eq!(status.get_details_retry_info().unwrap().retry_delay, Some(Duration::from_secs(1)));
         }
+    }
+
+    #[test]
+    fn only_a_server_asks_for_time() {
+        let asked = |reason| asked_delay(&retryable(reason, "no", &[], RETRY_RECOVERY));
+        assert_eq!(asked(Reason::Overloaded), Some(RETRY_RECOVERY));
+        assert_eq!([asked(Reason::Unreachable), asked(Reason::NoInstance)], [None, None]);
+        assert_eq!(asked_delay(&Status::unavailable("no")), None);
     }
 
     #[test]

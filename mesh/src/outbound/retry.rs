@@ -59,7 +59,7 @@ impl RetryLayer {
         if attempt >= self.attempts {
             return None;
         }
-        let asked = status.get_details_retry_info().and_then(|info| info.retry_delay).unwrap_or_default();
+        let asked = errors::asked_delay(status).unwrap_or_default();
         let wait = self.backoff.delay(attempt).max(asked.min(self.backoff.max()));
         // An attempt that could not begin before the deadline would only hide the reason behind a timeout.
         match deadline {

@@ -125,6 +125,7 @@ async fn another_major_version_gets_nothing() {
     assert_eq!(reason_of(&status), Some(Reason::NoInstance));
     let metadata = status.get_details_error_info().unwrap().metadata;
     assert_eq!((metadata["incompatible"].as_str(), metadata["instances"].as_str()), ("1", "2"));
+    assert!(status.get_details_retry_info().is_some(), "it may be otherwise in a moment");
     assert_eq!(two.asked(), 0);
 }
 

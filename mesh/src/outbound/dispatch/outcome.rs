@@ -5,7 +5,6 @@ use std::time::Duration;
 use http::{HeaderMap, Response};
 use tonic::body::Body;
 use tonic::{Code, Status};
-use tonic_types::StatusExt;
 
 use crate::errors::{self, Reason, code_name};
 use crate::rpc;
@@ -117,8 +116,7 @@ fn pushback_of(status: &Status) -> Option<Pushback> {
             None => Pushback::Never,
         });
     }
-    let asked = status.get_details_retry_info()?.retry_delay?;
-    Some(Pushback::After(asked))
+    errors::asked_delay(status).map(Pushback::After)
 }
 
 #[cfg(test)]

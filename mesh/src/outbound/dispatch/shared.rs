@@ -45,7 +45,7 @@ impl Shared {
                 Condition::Serving(_) => ejected += 1,
             }
         }
-        errors::status(
+        errors::retryable(
             Reason::NoInstance,
             format!(
                 "no instance of {} can be called now that meets {}: of {} known, {unreachable} cannot be reached, \
@@ -63,6 +63,7 @@ impl Shared {
                 ("incompatible", incompatible.to_string()),
                 ("ejected_or_tried", ejected.to_string()),
             ],
+            errors::RETRY_RECOVERY,
         )
     }
 }

@@ -4,7 +4,7 @@ use std::io;
 use std::sync::Arc;
 
 use h2::Reason as Http2Reason;
-use tonic::{Code, Status};
+use tonic::Status;
 
 use crate::errors::{self, Reason};
 
@@ -38,28 +38,29 @@ impl Failure {
     /// The status for it. Its text stays out of the message, because a service may hand the status on to its own callers.
     pub(super) fn status(&self, peer: &str) -> Status {
         tracing::debug!(target: "mesh::transport", peer, error = %self, "transport error");
+        let http2 = match self {
+            Self::Http2(error) => error.reason(),
+            Self::Connect(_) | Self::Closed => None,
+        };
+        let metadata = [("peer", peer.to_owned())];
         // What the peer says about this very stream is kept (gRPC over HTTP/2, "Errors").
-        let refused = match self {
-            Self::Http2(error) if error.reason() == Some(Http2Reason::ENHANCE_YOUR_CALM) => {
-                Code::ResourceExhausted
-            }
-            Self::Http2(error) if error.reason() == Some(Http2Reason::INADEQUATE_SECURITY) => {
-                Code::PermissionDenied
-            }
+        let refused = match http2 {
+            Some(Http2Reason::ENHANCE_YOUR_CALM) => Reason::ExcessiveLoad,
+            Some(Http2Reason::INADEQUATE_SECURITY) => Reason::InadequateSecurity,
             _ => {
-                return errors::status(
-                    Reason::Unreachable,
-                    format!("{peer} cannot be reached, or the connection to it was lost"),
-                    &[("peer", peer.to_owned())],
-                );
+                let message = format!("{peer} cannot be reached, or the connection to it was lost");
+                return errors::retryable(Reason::Unreachable, message, &metadata, errors::RETRY_RECOVERY);
             }
         };
-        Status::new(refused, format!("{peer} refused the stream"))
+        errors::status(refused, format!("{peer} refused the stream"), &metadata)
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use tonic::Code;
+    use tonic_types::StatusExt;
+
     use super::*;
 
     #[test]
@@ -73,13 +74,20 @@ mod tests {
             let status = failure.status("peer");
             assert_eq!(status.code(), Code::Unavailable);
             assert_eq!(errors::reason_of(&status), Some(Reason::Unreachable));
+            assert!(status.get_details_retry_info().is_some());
             assert!(!status.message().contains("secret"));
         }
     }
 
     #[test]
     fn what_the_peer_says_about_the_stream_is_kept() {
-        let calm = Failure::from(h2::Error::from(Http2Reason::ENHANCE_YOUR_CALM));
-        assert_eq!(calm.status("peer").code(), Code::ResourceExhausted);
+        for (said, code, reason) in [
+            (Http2Reason::ENHANCE_YOUR_CALM, Code::ResourceExhausted, Reason::ExcessiveLoad),
+            (Http2Reason::INADEQUATE_SECURITY, Code::PermissionDenied, Reason::InadequateSecurity),
+        ] {
+            let status = Failure::from(h2::Error::from(said)).status("peer");
+            assert_eq!((status.code(), errors::reason_of(&status)), (code, Some(reason)));
+            assert_eq!(status.get_details_error_info().unwrap().metadata["peer"], "peer");
+        }
     }
 }
