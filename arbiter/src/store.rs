@@ -252,7 +252,8 @@ pub(crate) trait Store: LogStore + fmt::Debug + Send + Sync {
     async fn trim_reservations(&self, before_ms: u64, limit: u32) -> Result<u64, StoreError>;
 
     /// Looks through at most `limit` request ids after `after` and forgets the outcomes decided before `before_ms` of
-    /// those that are not version 7 with a time at or after it, and name no reservation. Returns how far it came; none at the end.
+    /// those that are not version 7 with a time at or after it, and name no reservation. Returns how far it came; none where it
+    /// found fewer, which is at the end.
     async fn trim(
         &self,
         after: Option<RequestId>,

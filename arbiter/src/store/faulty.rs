@@ -1,5 +1,6 @@
 //! A store for tests that goes wrong when it is told to.
 
+mod fault;
 mod gate;
 
 use std::collections::VecDeque;
@@ -9,6 +10,7 @@ use std::sync::{Mutex, PoisonError};
 use async_trait::async_trait;
 use uuid::Uuid;
 
+pub(crate) use fault::{DRIVER_SECRET, Fault, ReadFault};
 use gate::Gate;
 
 use super::{
@@ -19,33 +21,6 @@ use crate::domain::{
     Commit, CustomerId, Entitlement, GameId, Key, Ownership, Reason, RequestId, Reservation, ReservationId,
     Revision, Stock, Subject, Sums,
 };
-
-/// What goes wrong with one commit.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Fault {
-    /// It is applied, but its answer is lost.
-    LostAfter,
-    /// It is not applied, and its answer is lost.
-    LostBefore,
-    /// It is refused when it has more than one request.
-    RefusedTogether,
-    /// It is called a conflict when it has more than one request.
-    ConflictTogether,
-    /// It is applied, and called a failure after which only a new start can tell.
-    Fatal,
-}
-
-/// What goes wrong with every read.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum ReadFault {
-    /// The store cannot be reached.
-    Unreachable,
-    /// The store refuses the statement.
-    Refused,
-}
-
-/// What a driver says of a store that fails, and nobody outside is to hear.
-pub(crate) const DRIVER_SECRET: &str = "/var/lib/gameshelf/secret";
 
 /// Wraps a store. Commits take their faults from a queue; those after the last fault go well.
 #[derive(Debug)]
@@ -109,15 +84,8 @@ impl FaultyStore {
     /// What the store answered to a read, when that may go on.
     async fn answered<T>(&self, answer: Result<T, StoreError>) -> Result<T, StoreError> {
         self.reads_are_answered.pass().await;
-        match *self.read_fault.lock().unwrap_or_else(PoisonError::into_inner) {
-            Some(ReadFault::Unreachable) => {
-                Err(StoreError::Unreachable(sqlx::Error::Io(std::io::Error::other(DRIVER_SECRET))))
-            }
-            Some(ReadFault::Refused) => {
-                Err(StoreError::Failed(sqlx::Error::ColumnNotFound(DRIVER_SECRET.to_owned())))
-            }
-            None => answer,
-        }
+        let fault = *self.read_fault.lock().unwrap_or_else(PoisonError::into_inner);
+        fault.map_or(answer, |fault| Err(fault.error()))
     }
 
     /// Lets commits be applied, and nobody hear of it until [`FaultyStore::release_answer`].
@@ -145,6 +113,16 @@ impl FaultyStore {
     /// Lets nothing be forgotten until [`FaultyStore::release_trims`].
     pub(crate) fn hold_trims(&self) {
         self.trims_begin.hold();
+    }
+
+    /// Lets a few things be forgotten, once.
+    pub(crate) fn release_trim(&self) {
+        self.trims_begin.release();
+    }
+
+    /// Waits until a few things more are to be forgotten, and held.
+    pub(crate) async fn trim_is_held(&self) {
+        self.trims_begin.is_held().await;
     }
 
     /// Lets things be forgotten again.

@@ -365,7 +365,7 @@ impl Store for PostgresStore {
             .bind(i64::from(limit))
             .fetch_all(&self.pool)
             .await?;
-        let (forgettable, last) = read_forgettable(&rows, before_ms)?;
+        let (forgettable, last) = read_forgettable(&rows, before_ms, limit)?;
         if !forgettable.is_empty() {
             let ids: Vec<Uuid> = forgettable.iter().map(RequestId::as_uuid).collect();
             sqlx::query(sql::FORGET_REQUESTS).bind(ids).execute(&self.pool).await?;

@@ -110,10 +110,11 @@ macro_rules! row_readers {
             row.try_get::<Option<i64>, _>(0)?.map(unsigned).transpose()
         }
 
-        /// Which of some requests may be forgotten, and the last one of them all.
+        /// Which requests of a page may be forgotten, and the last one of them all; none where no page comes after it.
         fn read_forgettable(
             rows: &[$row],
             before_ms: u64,
+            limit: u32,
         ) -> Result<(Vec<RequestId>, Option<RequestId>), StoreError> {
             let mut forgettable = Vec::new();
             let mut last = None;
@@ -127,7 +128,8 @@ macro_rules! row_readers {
                     forgettable.push(request_id);
                 }
             }
-            Ok((forgettable, last))
+            // A page that is not full is the last one: what is written meanwhile is looked at the next time.
+            Ok((forgettable, last.filter(|_| rows.len() >= limit as usize)))
         }
     };
 }

@@ -524,7 +524,7 @@ impl Store for SqliteStore {
             .bind(limit)
             .fetch_all(&self.database.readers)
             .await?;
-        let (forgettable, last) = read_forgettable(&rows, before_ms)?;
+        let (forgettable, last) = read_forgettable(&rows, before_ms, limit)?;
         if !forgettable.is_empty() {
             let query = sqlx::query(sql::FORGET_REQUESTS).bind(ids_json(&forgettable));
             query.execute(&mut *self.writer().await?).await?;

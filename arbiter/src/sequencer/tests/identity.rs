@@ -1,5 +1,10 @@
 //! What a request id is good for, and for how long.
 
+use std::cell::Cell;
+use std::iter;
+use std::time::Duration;
+
+use tokio::time::Instant;
 use uuid::Uuid;
 
 use super::harness::*;
@@ -16,6 +21,8 @@ on_both_stores!(
     an_open_reservation_keeps_its_id,
     trimming_does_not_stall_writers,
     one_look_forgets_all_that_is_old,
+    what_is_old_is_forgotten_however_much_is_written,
+    a_write_beside_trimming_waits_for_a_statement_at_most,
 );
 
 const RETENTION_MS: u64 = 10_000;
@@ -37,7 +44,7 @@ async fn is_forgotten(store: &SharedStore, request_id: RequestId) {
             tokio::task::yield_now().await;
         }
     };
-    let limit = std::time::Duration::from_mins(1);
+    let limit = Duration::from_mins(1);
     tokio::time::timeout(limit, forgetting).await.expect("it is forgotten in the end");
 }
 
@@ -182,18 +189,23 @@ async fn one_look_forgets_all_that_is_old(test: TestStore) {
     running.stop().await.unwrap();
 }
 
-async fn trimming_does_not_stall_writers(test: TestStore) {
-    let (_, head) = test.lead().await;
+/// A batch of outcomes that were decided when their ids were made.
+fn decided(made_at_ms: impl Iterator<Item = u64>) -> Batch {
     let outcome =
         Outcome { revision: 0, verdict: Verdict::Accepted { changed: vec![true], expires_at_ms: None } };
-    let old = |number| StoredRequest {
-        request_id: made_at(number),
+    let stored = |decided_at_ms| StoredRequest {
+        request_id: made_at(decided_at_ms),
         content_hash: [0; 32],
         outcome: outcome.clone(),
-        decided_at_ms: 1,
+        decided_at_ms,
     };
-    let requests = (1..=1_200).map(|number| Arc::new(old(number))).collect();
-    test.store.commit(&head, &Batch { requests, ..Batch::default() }).await.unwrap();
+    let requests = made_at_ms.map(|made_at_ms| Arc::new(stored(made_at_ms))).collect();
+    Batch { requests, ..Batch::default() }
+}
+
+async fn trimming_does_not_stall_writers(test: TestStore) {
+    let (_, head) = test.lead().await;
+    test.store.commit(&head, &decided(1..=1_200)).await.unwrap();
     let (store, shared) = faulty(&test, &[]);
     store.hold_trims();
     let clock = TestClock::new();
@@ -209,4 +221,63 @@ async fn trimming_does_not_stall_writers(test: TestStore) {
     assert!(store.trims() >= 3, "a few at a time");
     assert_eq!(running.hub.head(), 5);
     running.stop().await.unwrap();
+}
+
+async fn what_is_old_is_forgotten_however_much_is_written(test: TestStore) {
+    let (store, shared) = faulty(&test, &[]);
+    let clock = TestClock::new();
+    store.hold_trims();
+    let running = start_with(&shared, setup(&clock)).await;
+    let first = made_at(clock.now_ms());
+    running.ask(first, grant("c", &["g"], Refuse)).await.unwrap();
+    // Between two looks there always is another write, so that there always is more to look through.
+    for number in 1..=30 {
+        store.trim_is_held().await;
+        let request_id = made_at(clock.now_ms() + number);
+        running.ask(request_id, grant("c", &["g"], Skip)).await.unwrap();
+        store.release_trim();
+        if number == 10 {
+            clock.advance(RETENTION_MS + 1);
+        }
+    }
+    let known = test.store.load(&[first], &[]).await.unwrap().requests;
+    assert!(known.is_empty(), "whoever looks only at what is new never comes back to what is old");
+    store.release_trims();
+    running.stop().await.unwrap();
+}
+
+async fn a_write_beside_trimming_waits_for_a_statement_at_most(test: TestStore) {
+    let (_, head) = test.lead().await;
+    test.store.commit(&head, &decided(1..=5_000)).await.unwrap();
+    let (mut after, mut next_ms, mut waits) = (None, TestClock::START_MS, Vec::new());
+    loop {
+        let is_trimming = Cell::new(true);
+        let trim = async {
+            test.store.trim_reservations(TestClock::START_MS, 500).await.unwrap();
+            let came_to = test.store.trim(after, TestClock::START_MS, 500).await.unwrap();
+            is_trimming.set(false);
+            came_to
+        };
+        // One after the other, for as long as it is trimmed: whatever holds the writer holds one of them.
+        let write = async {
+            let mut longest = Duration::ZERO;
+            while is_trimming.get() {
+                let begin = Instant::now();
+                test.store.commit(&head, &decided(iter::once(next_ms))).await.unwrap();
+                longest = longest.max(begin.elapsed());
+                next_ms += 1;
+            }
+            longest
+        };
+        let (came_to, longest) = tokio::join!(trim, write);
+        waits.push(longest);
+        after = came_to;
+        if after.is_none() {
+            break;
+        }
+    }
+    // These forgot something. A busy machine may be slow now and then, but what holds the writer does so each time.
+    let shortest = *waits[..10].iter().min().unwrap();
+    assert!(shortest < Duration::from_millis(200), "a write waits {shortest:?} for trimming, each time");
+    assert!(test.store.load(&[made_at(5_000)], &[]).await.unwrap().requests.is_empty());
 }
