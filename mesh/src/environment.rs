@@ -125,6 +125,9 @@ impl Environment {
     }
 }
 
+/// The one clock that neither goes back nor stands while the machine sleeps.
+const SINCE_BOOT: rustix::time::ClockId = rustix::time::ClockId::Boottime;
+
 /// The machine's clocks.
 #[derive(Clone, Copy, Debug)]
 pub struct SystemClock;
@@ -136,7 +139,7 @@ impl Clock for SystemClock {
     }
 
     fn since_boot(&self) -> Duration {
-        let time = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
+        let time = rustix::time::clock_gettime(SINCE_BOOT);
         let (seconds, nanos) = (u64::try_from(time.tv_sec), u32::try_from(time.tv_nsec));
         Duration::new(seconds.unwrap_or_default(), nanos.unwrap_or_default())
     }
@@ -191,6 +194,21 @@ mod tests {
             assert_eq!(Fixed(0).below(bound), 0);
             assert_eq!(Fixed(255).below(bound), bound.saturating_sub(1));
         }
+    }
+
+    /// The time since the machine started, sleep included, as the system tells it in hundredths of a second.
+    fn uptime() -> Duration {
+        let text = std::fs::read_to_string("/proc/uptime").unwrap();
+        Duration::from_secs_f64(text.split(' ').next().unwrap().parse().unwrap())
+    }
+
+    #[test]
+    fn leases_go_by_a_clock_that_runs_on_while_the_machine_sleeps() {
+        let (before, now, after) = (uptime(), SystemClock.since_boot(), uptime());
+        let hundredth = Duration::from_millis(10);
+        assert!(before <= now + hundredth && now <= after + hundredth, "{before:?} {now:?} {after:?}");
+        // A machine that never slept cannot tell the two clocks apart, so the name has to.
+        assert_eq!(SINCE_BOOT, rustix::time::ClockId::Boottime);
     }
 
     #[test]
