@@ -2,7 +2,8 @@
 //! older file in its place, or puts it where there is none: the tokens of what was lost must not be taken for those of other writes.
 //!
 //! It holds the epoch of the last process that led, and after an orderly end the newest revision. An older file has less of one of
-//! them; one that was copied while that very process ran, and is put back after it was killed, cannot be told from its own.
+//! them; one that was copied while that very process ran, and is put back after it was killed, cannot be told from its own, nor one
+//! that is put back together with what stood beside it.
 
 use std::fs::{self, File};
 use std::io::{self, Write};
