@@ -161,7 +161,15 @@ pub(crate) trait Store: LogStore + fmt::Debug + Send + Sync {
 
     /// Begins a new incarnation where `restored` says that this is not the store that was there before, or where that is not proven, for
     /// the process that leads. Returns the head as it is then; none where another process took the lead.
-    async fn settle_incarnation(&self, leader_id: Uuid, restored: bool) -> Result<Option<Head>, StoreError>;
+    ///
+    /// A new incarnation is at least `now_ms`, milliseconds since 1970: one backup may be restored twice, and what was written between
+    /// must not be taken for what is written afterwards.
+    async fn settle_incarnation(
+        &self,
+        leader_id: Uuid,
+        restored: bool,
+        now_ms: u64,
+    ) -> Result<Option<Head>, StoreError>;
 
     /// The stocks of all limited editions.
     async fn stocks(&self) -> Result<Vec<Stock>, StoreError>;

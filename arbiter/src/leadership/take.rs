@@ -62,7 +62,8 @@ pub(crate) async fn take(
 ) -> Result<Leading, TakeError> {
     let Leading { head, lease } = lead(store, clock, options).await?;
     let before = head.incarnation;
-    let head = store.settle_incarnation(options.leader_id, options.restored).await?.ok_or(TakeError::Led)?;
+    let head = store.settle_incarnation(options.leader_id, options.restored, clock.unix_ms()).await?;
+    let head = head.ok_or(TakeError::Led)?;
     if head.incarnation != before {
         tracing::warn!(
             incarnation = head.incarnation,

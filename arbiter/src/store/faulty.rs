@@ -247,8 +247,13 @@ impl Store for FaultyStore {
         self.inner().lead(leader_id, take_over).await
     }
 
-    async fn settle_incarnation(&self, leader_id: Uuid, restored: bool) -> Result<Option<Head>, StoreError> {
-        self.inner.settle_incarnation(leader_id, restored).await
+    async fn settle_incarnation(
+        &self,
+        leader_id: Uuid,
+        restored: bool,
+        now_ms: u64,
+    ) -> Result<Option<Head>, StoreError> {
+        self.inner.settle_incarnation(leader_id, restored, now_ms).await
     }
 
     async fn stocks(&self) -> Result<Vec<Stock>, StoreError> {

@@ -37,7 +37,8 @@ mod sql {
     /// A lineage that is not known, or was not, proves nothing either way.
     pub(super) const SETTLE_INCARNATION: &str = "
         UPDATE head SET lineage = coalesce($3, lineage),
-          incarnation = incarnation + CASE WHEN $2 OR (lineage <> '' AND lineage <> $3) THEN 1 ELSE 0 END
+          incarnation = CASE WHEN $2 OR (lineage <> '' AND lineage <> $3)
+            THEN greatest(incarnation + 1, $4) ELSE incarnation END
         WHERE leader_id = $1 RETURNING store_id, incarnation, epoch, revision";
 
     pub(super) const LOAD_REQUESTS: &str = "
@@ -131,7 +132,12 @@ impl Store for PostgresStore {
         row.as_ref().map(read_head).transpose()
     }
 
-    async fn settle_incarnation(&self, leader_id: Uuid, restored: bool) -> Result<Option<Head>, StoreError> {
+    async fn settle_incarnation(
+        &self,
+        leader_id: Uuid,
+        restored: bool,
+        now_ms: u64,
+    ) -> Result<Option<Head>, StoreError> {
         let lineage: Option<String> = match sqlx::query(sql::LINEAGE).fetch_one(&self.pool).await {
             Ok(row) => Some(row.try_get(0)?),
             Err(sqlx::Error::Database(error)) => {
@@ -141,6 +147,7 @@ impl Store for PostgresStore {
             Err(error) => return Err(error.into()),
         };
         let query = sqlx::query(sql::SETTLE_INCARNATION).bind(leader_id).bind(restored).bind(lineage);
+        let query = query.bind(signed(now_ms));
         query.fetch_optional(&self.pool).await?.as_ref().map(read_head).transpose()
     }
 

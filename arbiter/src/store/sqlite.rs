@@ -80,7 +80,7 @@ mod sql {
     pub(super) const HEAD: &str = "SELECT store_id, incarnation, epoch, revision FROM head";
 
     pub(super) const BEGIN_INCARNATION: &str = "
-        UPDATE head SET incarnation = incarnation + $2 WHERE leader_id = $1
+        UPDATE head SET incarnation = CASE WHEN $2 THEN max(incarnation + 1, $3) ELSE incarnation END WHERE leader_id = $1
         RETURNING store_id, incarnation, epoch, revision";
 
     pub(super) const FLUSHED: &str = "SELECT revision, flushed_to FROM head";
@@ -120,21 +120,21 @@ pub(super) struct SqliteStore {
 }
 
 impl SqliteStore {
-    /// The store on an open database, whose file is `file`. About `memtable_rows` entitlements wait in memory before they are written into their table.
+    /// The store on an open database, whose file is `file`. About `memtable_rows` entitlements wait in memory before they are written
+    /// into their table.
     pub(super) async fn new(database: Sqlite, file: &Path, memtable_rows: usize) -> Result<Self, StoreError> {
         let witness = Witness::read(file);
         let mut writer = database.writer.acquire().await?.detach();
         let memtable = recover(&mut writer, memtable_rows).await?;
         let (waiting, memtable) = (memtable::observed(), RwLock::new(memtable));
-        let (has_failed, is_flushing) = (AtomicBool::new(false), AtomicBool::new(false));
         let store = Self {
             database,
             writer: Mutex::new(Some(writer)),
             file: file.to_owned(),
             witness,
             is_witnessed: AtomicBool::new(false),
-            has_failed,
-            is_flushing,
+            has_failed: AtomicBool::new(false),
+            is_flushing: AtomicBool::new(false),
             memtable,
             waiting,
         };
@@ -285,12 +285,17 @@ impl Store for SqliteStore {
         row.as_ref().map(read_head).transpose()
     }
 
-    async fn settle_incarnation(&self, leader_id: Uuid, restored: bool) -> Result<Option<Head>, StoreError> {
+    async fn settle_incarnation(
+        &self,
+        leader_id: Uuid,
+        restored: bool,
+        now_ms: u64,
+    ) -> Result<Option<Head>, StoreError> {
         let head = self.head().await?;
         // To lead made the newest epoch.
         let is_doubted = Witness::doubts(self.witness, head.epoch.saturating_sub(1), head.revision);
         let begins = restored || (is_doubted && !self.is_witnessed.load(Ordering::Relaxed));
-        let query = sqlx::query(sql::BEGIN_INCARNATION).bind(leader_id).bind(i64::from(begins));
+        let query = sqlx::query(sql::BEGIN_INCARNATION).bind(leader_id).bind(begins).bind(signed(now_ms));
         let row = query.fetch_optional(&mut *self.writer().await?).await?;
         let head = row.as_ref().map(read_head).transpose()?;
         if let Some(head) = &head {

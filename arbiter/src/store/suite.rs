@@ -141,10 +141,16 @@ async fn a_new_incarnation_begins_only_with_a_restored_store(mut test: TestStore
     test.reopen().await;
     assert_eq!(test.incarnation(false).await, 2);
     let copy = test.copy().await;
-    assert_eq!(copy.incarnation(false).await, 3, "it is not where it was");
+    assert_eq!(
+        copy.incarnation_at(false, 5_000).await,
+        5_000,
+        "it is not where it was, and no restore before was at that time"
+    );
+    assert_eq!(copy.incarnation_at(false, 6_000).await, 5_000);
+    assert_eq!(copy.incarnation_at(true, 4_000).await, 5_001, "whatever the clock says");
     let (leader_id, _) = copy.lead().await;
     copy.lead().await;
-    assert_eq!(copy.store.settle_incarnation(leader_id, true).await.unwrap(), None, "another one leads");
+    assert_eq!(copy.store.settle_incarnation(leader_id, true, 0).await.unwrap(), None, "another one leads");
 }
 
 async fn leading_raises_the_epoch_and_keeps_the_store(mut test: TestStore) {

@@ -134,8 +134,14 @@ impl TestStore {
 
     /// Takes the lead as a new process does, and says which incarnation it is.
     pub(crate) async fn incarnation(&self, restored: bool) -> u64 {
+        self.incarnation_at(restored, 0).await
+    }
+
+    /// The same at a time, in milliseconds since 1970.
+    pub(crate) async fn incarnation_at(&self, restored: bool, now_ms: u64) -> u64 {
         let (leader_id, _) = self.lead().await;
-        let head = self.store.settle_incarnation(leader_id, restored).await.expect("the store answers");
+        let head =
+            self.store.settle_incarnation(leader_id, restored, now_ms).await.expect("the store answers");
         head.expect("this process leads").incarnation
     }
 
